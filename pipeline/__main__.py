@@ -1,0 +1,35 @@
+"""The command line: `duet <step>` or `python -m pipeline <step>`."""
+
+import argparse
+import importlib
+import sys
+
+from pipeline import __version__
+from pipeline.config import load_config
+from pipeline.errors import InputError
+from pipeline.steps import steps
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one step; returns the exit status: 0 done, 2 a mistake in the input (told on stderr)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(prog="duet", description="From recordings to maps of latents, bands and neurons.")
+    parser.add_argument("--version", action="version", version=__version__)
+    subparsers = parser.add_subparsers(dest="step", required=True, metavar="step")
+    chosen = next((a for a in arguments if a in steps()), None)
+    for name, step in steps().items():
+        subparser = subparsers.add_parser(name, help=step.help, description=step.help)
+        subparser.add_argument("--config", help="YAML or JSON file, or a JSON object; absent keys take their defaults")
+        if name == chosen:
+            importlib.import_module(f"pipeline.steps.{name}").add_arguments(subparser)
+    args = parser.parse_args(arguments)
+    try:
+        importlib.import_module(f"pipeline.steps.{args.step}").run(args, load_config(args.config))
+    except InputError as error:
+        print(f"duet {args.step}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

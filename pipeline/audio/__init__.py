@@ -1,0 +1,1 @@
+"""Sound: recordings read by blocks, spectrograms, calls and their features."""

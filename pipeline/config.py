@@ -1,0 +1,254 @@
+"""Every choice of a run: types, units, bounds and defaults, in one place.
+
+One class a section. Library functions take keyword arguments and no configuration; the steps translate.
+The JSON schema that editors use (`config/schema.json`) is generated from here.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pipeline.errors import InputError, InputErrors, nearest
+from pipeline.vae import families as known_families
+
+
+class Section(BaseModel):
+    """A section refuses keys that it does not know: a typo must not pass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Audio(Section):
+    low_hz: float = Field(30_000, ge=0, description="lower edge of the analysed range, Hz")
+    high_hz: float = Field(
+        125_000, gt=0, description="upper edge of the analysed range, Hz; at most half the sampling rate"
+    )
+    hop_s: float = Field(0.001, gt=0, le=1, description="time between spectrogram frames, s")
+    window_s: float = Field(0.002048, gt=0, le=1, description="length of the analysis window, s")
+    scale: Literal["linear", "mel", "log"] = Field("linear", description="spacing of the frequency bands")
+    n_bands: int | None = Field(
+        None, ge=4, le=2048, description="number of bands; null keeps the bins of the Fourier transform (linear only)"
+    )
+    channel: int = Field(0, ge=0, description="which channel of the recording to analyse, from 0")
+
+    @model_validator(mode="after")
+    def _range(self):
+        if self.low_hz >= self.high_hz:
+            raise ValueError(f"low_hz ({self.low_hz:g}) must be below high_hz ({self.high_hz:g})")
+        if self.scale != "linear" and self.n_bands is None:
+            raise ValueError(f"scale: {self.scale} needs n_bands")
+        if self.hop_s > self.window_s:
+            raise ValueError(f"hop_s ({self.hop_s:g}) above window_s ({self.window_s:g}) would skip sound")
+        return self
+
+
+class Calls(Section):
+    min_duration_s: float = Field(0.005, gt=0, description="shorter sounds are no calls, s")
+    max_duration_s: float = Field(0.4, gt=0, description="longer sounds are no calls, s")
+    merge_gap_s: float = Field(0.015, ge=0, description="gaps shorter than this do not divide a call, s")
+    activity_threshold: float = Field(2.5, gt=0, description="noise SDs above which a frame counts as active")
+    peak_threshold: float = Field(4.5, gt=0, description="noise SDs that a call must reach")
+    bout_gap_s: float = Field(1.0, gt=0, description="silence that ends a bout, s")
+
+
+class Neural(Section):
+    bin_width_s: float = Field(0.01, gt=0, le=10, description="width of a count bin, s")
+    min_rate_hz: float = Field(0.1, ge=0, description="units that fire less than this are left out, Hz")
+    max_residual_s: float = Field(
+        0.002, gt=0, description="largest residual of the clock fit that is accepted, s (raise it knowingly)"
+    )
+
+
+class CountWindow(Section):
+    pre_s: float = Field(-0.05, description="counts start this long before the clip (negative: after its start), s")
+    post_s: float = Field(-0.05, description="counts end this long after the clip (negative: before its end), s")
+
+
+class Split(Section):
+    n_blocks: int = Field(10, ge=3, description="contiguous blocks that a session is cut into")
+    validation_fraction: float = Field(0.2, gt=0, lt=0.5, description="share of blocks for early stopping and choices")
+    test_fraction: float = Field(0.2, gt=0, lt=0.5, description="share of blocks that are only reported")
+    guard_s: float = Field(10.0, ge=0, description="clips closer than this to a block of another role are dropped, s")
+
+
+class Clips(Section):
+    mode: Literal["sliding", "call", "continuous"] = Field(
+        "sliding", description="windows inside bouts, one window a call, or windows over the whole recording"
+    )
+    duration_s: float = Field(0.2, gt=0, description="length of a clip, s")
+    stride_s: float = Field(0.05, gt=0, description="time between clips (not for mode: call), s")
+    n_bands: int = Field(32, ge=2, le=512, description="bands of a clip's spectrogram")
+    n_frames: int = Field(32, ge=2, le=1024, description="frames of a clip's spectrogram")
+    counts: CountWindow = CountWindow()
+    split: Split = Split()
+
+    @model_validator(mode="after")
+    def _window(self):
+        if self.duration_s + self.counts.pre_s + self.counts.post_s <= 0:
+            raise ValueError("counts.pre_s and counts.post_s leave no count window")
+        return self
+
+
+class Models(Section):
+    families: list[str] = Field(["unimodal", "mvae", "mopoe"], min_length=1, description="families to train, or 'all'")
+    latent_dims: list[int] = Field([16], min_length=1, description="numbers of latent dimensions to train")
+    seeds: list[int] = Field([0, 1, 2], min_length=1, description="seeds to train; 3 for stability, 5 to publish")
+    neural_likelihood: Literal["poisson", "negative_binomial", "gaussian"] = Field(
+        "poisson", description="distribution of counts (gaussian: for calcium traces)"
+    )
+    audio_likelihood: Literal["gaussian", "laplace"] = Field("gaussian", description="distribution of spectrogram bins")
+    audio_weight: float | Literal["dim"] = Field(
+        1.0, description="weight of the audio likelihood in training; 'dim' balances by dimension"
+    )
+    neural_weight: float | Literal["dim"] = Field(1.0, description="weight of the neural likelihood in training")
+    hidden: int = Field(256, ge=4, description="width of the hidden layers")
+    n_factors: int = Field(12, ge=1, description="factors of the low-rank neural decoder")
+    n_basis: int = Field(4, ge=1, description="temporal basis functions of the neural decoder")
+    count_dropout: float = Field(
+        0.5, ge=0, lt=1, description="share of counts hidden from the neural encoder in training"
+    )
+    beta: float = Field(1.0, gt=0, description="final weight of the KL terms")
+    options: dict[str, dict[str, Any]] = Field({}, description="options of single families, by name: {mopoe: {...}}")
+
+    @field_validator("families", mode="before")
+    @classmethod
+    def _families(cls, value):
+        names = known_families() if value in ("all", ["all"]) else value
+        for name in names if isinstance(names, list) else []:
+            if name not in known_families():
+                close = nearest(str(name), known_families())
+                hint = f"; did you mean {close!r}?" if close else ""
+                raise ValueError(f"no family {name!r}; known: {', '.join(known_families())}{hint}")
+        return names
+
+    @field_validator("latent_dims", "seeds", "families")
+    @classmethod
+    def _distinct(cls, value):
+        if len(set(value)) < len(value):
+            raise ValueError("values must differ from each other")
+        return value
+
+    @field_validator("latent_dims")
+    @classmethod
+    def _positive(cls, value):
+        if min(value) < 1:
+            raise ValueError("latent dimensions must be at least 1")
+        return value
+
+
+class Training(Section):
+    max_epochs: int = Field(60, ge=1, description="passes over the training clips at most")
+    patience: int = Field(10, ge=1, description="epochs without improvement on the validation blocks before stopping")
+    batch_size: int = Field(128, ge=2, description="clips a step")
+    learning_rate: float = Field(2e-3, gt=0, description="step size of AdamW")
+    weight_decay: float = Field(0.05, ge=0, description="weight decay of AdamW")
+    warmup_fraction: float = Field(0.1, ge=0, le=1, description="share of the steps over which beta rises from 0")
+    clip_norm: float = Field(100.0, gt=0, description="gradients are scaled down to this norm")
+    devices: int = Field(1, ge=1, description="GPUs a training (1 on a CPU)")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="arithmetic of the training")
+
+
+class Evaluation(Section):
+    n_samples: int = Field(32, ge=2, description="posterior samples for predictions and likelihood estimates")
+
+
+class Mapping(Section):
+    n_surrogates: int = Field(199, ge=19, description="surrogates for every unit in the first stage of a test")
+    n_surrogates_fine: int = Field(1999, ge=19, description="surrogates for units with p <= 0.1 in the second stage")
+    n_bootstrap: int = Field(500, ge=50, description="bootstrap draws over bouts for intervals")
+    n_consensus: int = Field(200, ge=20, description="draws of the consensus clustering")
+    max_clusters: int = Field(12, ge=1, description="largest number of clusters that is considered")
+    q: float = Field(0.05, gt=0, lt=1, description="false discovery rate within each table")
+    band_hz: float = Field(3000, gt=0, description="width of a tuning bin, Hz")
+    max_lag_s: float = Field(0.15, ge=0, description="largest lag between sound and response, s")
+
+
+class Simulation(Section):
+    out_dir: str = Field("data/demo", description="where the simulated sessions are written")
+    n_sessions: int = Field(2, ge=1, le=100, description="sessions to simulate, one animal each")
+    duration_s: float = Field(600, ge=20, description="length of a session, s")
+    rate_hz: int = Field(250_000, ge=40_000, description="sampling rate of the audio, Hz")
+    gain: float = Field(4.0, ge=1, description="firing at the best frequency over the baseline (1: nothing to find)")
+    units_per_band: int = Field(7, ge=0, description="tuned units for each planted band, per session")
+    n_vocal: int = Field(8, ge=0, description="units that fire to any vocalization, per session")
+    n_unrelated: int = Field(20, ge=0, description="units with no link to sound, per session")
+
+
+class Config(Section):
+    sessions: str = Field("config/sessions.tsv", description="path of the sessions sheet (TSV)")
+    seed: int = Field(0, ge=0, description="fixes every random draw outside the models")
+    audio: Audio = Audio()
+    calls: Calls = Calls()
+    neural: Neural = Neural()
+    clips: Clips = Clips()
+    models: Models = Models()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    mapping: Mapping = Mapping()
+    simulation: Simulation = Simulation()
+
+
+def load_config(source: str | Path | dict | None = None) -> Config:
+    """Read a configuration.
+
+    `source` is a path of a YAML or JSON file, a JSON object as a string, a dict, or None for the defaults;
+    absent keys take their defaults.
+
+    Raises InputError that names every unknown key and every value out of bounds.
+    """
+    if source is None:
+        return Config()
+    where: object = "configuration"
+    if isinstance(source, dict):
+        values = source
+    elif str(source).lstrip().startswith("{"):
+        values = json.loads(str(source))
+    else:
+        where = source
+        try:
+            values = yaml.safe_load(Path(source).read_text(encoding="utf-8")) or {}
+        except OSError as error:
+            raise InputError("cannot read the configuration", where=source, found=error.strerror) from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError("the configuration is not valid YAML", where=source, found=error) from error
+        if not isinstance(values, dict):
+            raise InputError("the configuration must be a mapping of keys", where=source, found=type(values).__name__)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        problems = [_problem(detail, where) for detail in error.errors()]
+        raise problems[0] if len(problems) == 1 else InputErrors(problems) from None
+
+
+def subtree(config: Config, keys: tuple[str, ...]) -> str:
+    """The named sections as one line of JSON: what a step depends on, and nothing else."""
+    dumped = config.model_dump(mode="json", include=set(keys))
+    return json.dumps({key: dumped[key] for key in keys}, sort_keys=True)
+
+
+def _problem(detail: dict, where: object) -> InputError:
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        section: Any = Config
+        for part in detail["loc"][:-1]:
+            section = section.model_fields[part].annotation
+        return InputError(
+            f"unknown key {key!r}", where=where, found=detail["loc"][-1], allowed=list(section.model_fields)
+        )
+    mend = _described(detail["loc"])
+    return InputError(f"{key or 'configuration'}: {detail['msg']}", where=where, found=detail["input"], mend=mend)
+
+
+def _described(location: tuple) -> str | None:
+    section: Any = Config
+    field = None
+    for part in location:
+        fields = getattr(section, "model_fields", {})
+        if part not in fields:
+            break
+        field = fields[part]
+        section = field.annotation
+    return f"{field.description}; default {field.default!r}" if field is not None and field.description else None

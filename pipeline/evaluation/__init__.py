@@ -1,0 +1,1 @@
+"""What a trained model can do, on held-out clips, beside baselines."""

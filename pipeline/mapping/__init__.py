@@ -1,0 +1,1 @@
+"""Which units stand for which frequencies: tuning, nulls, coupling, bands, clusters, tables."""

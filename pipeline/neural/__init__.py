@@ -1,0 +1,1 @@
+"""Neural recordings: units from NWB, binned on the session's clock."""

@@ -1,0 +1,1 @@
+"""Sessions with a known truth: a vocal organ, neurons, and the files that a lab would have."""
