@@ -170,7 +170,10 @@ class Simulation(Section):
     out_dir: str = Field("data/demo", description="where the simulated sessions are written")
     n_sessions: int = Field(2, ge=1, le=100, description="sessions to simulate, one animal each")
     duration_s: float = Field(600, ge=20, description="length of a session, s")
-    rate_hz: int = Field(250_000, ge=40_000, description="sampling rate of the audio, Hz")
+    rate_hz: int = Field(250_000, ge=220_000, description="sampling rate of the audio, Hz; mouse calls need 220 kHz")
+    tuning: Literal["bands", "continuum"] = Field(
+        "bands", description="tuned units in clusters, one a band, or best frequencies spread evenly (no clusters)"
+    )
     gain: float = Field(4.0, ge=1, description="firing at the best frequency over the baseline (1: nothing to find)")
     units_per_band: int = Field(7, ge=0, description="tuned units for each planted band, per session")
     n_vocal: int = Field(8, ge=0, description="units that fire to any vocalization, per session")

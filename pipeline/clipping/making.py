@@ -1,0 +1,194 @@
+"""clips.nc from a session's spectrogram, calls and counts."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from pipeline.clipping.pooling import pool_power, pooled_frequency_hz
+from pipeline.clipping.splits import assign_splits, blocks_of_bouts, blocks_of_time
+from pipeline.clipping.windows import bout_spans, largest_overlap, windows_in_spans, windows_over, windows_round
+from pipeline.clips import MISSING_COUNT, MODALITIES
+from pipeline.clock import Clock
+from pipeline.errors import InputError
+
+
+def make_clips(
+    *,
+    spectrogram: xr.Dataset,
+    calls: pd.DataFrame,
+    counts: xr.Dataset,
+    mode: str,
+    duration_s: float,
+    stride_s: float,
+    n_bands: int,
+    n_frames: int,
+    pre_s: float,
+    post_s: float,
+    n_blocks: int,
+    validation_fraction: float,
+    test_fraction: float,
+    guard_s: float,
+    seed: int,
+) -> xr.Dataset:
+    """The clips of one session, as written to clips.nc.
+
+    `spectrogram` may be open lazily: it is read by slices. `mode`: 'sliding' windows inside bouts, one window round
+    each 'call', or 'continuous' windows over the whole recording; a session without audio always has the last.
+    Clips start on the grid of the counts. Counts are those from `pre_s` before the clip to `post_s` after it.
+
+    Raises InputError where there are no clips, or none for training, validation or test.
+    """
+    session = str(counts.attrs["session"])
+    bin_width_s = float(counts.attrs["bin_width_s"])
+    first_bin, n_bins = count_window(duration_s=duration_s, pre_s=pre_s, post_s=post_s, bin_width_s=bin_width_s)
+    check_frames(duration_s=duration_s, n_frames=n_frames, hop_s=float(spectrogram.attrs["hop_s"]))
+    clock = Clock.from_dataset(counts)
+    calls = calls.sort_values("start_s", kind="stable", ignore_index=True)
+    call_s = clock.to_session(calls[["start_s", "stop_s"]].to_numpy(float))  # (n_calls, 2)
+    if not spectrogram.sizes["time"]:
+        mode = "continuous"
+
+    start_bin, bout = _place(
+        mode, calls, call_s, counts, session=session, duration_s=duration_s, stride_s=stride_s, bin_width_s=bin_width_s
+    )
+    edge_s = start_bin[:, np.newaxis] * bin_width_s + np.linspace(0, duration_s, n_frames + 1)
+    pooled, has_audio = pool_power(spectrogram, clock.to_audio(edge_s), n_bands=n_bands)
+    windows = window_counts(counts, start_bin + first_bin, n_bins=n_bins)
+    has_counts = (windows != MISSING_COUNT).any((1, 2))
+    kept = np.flatnonzero(has_audio | has_counts)
+    if not len(kept):
+        raise InputError(
+            "no clip holds usable sound or observed units",
+            where=f"session {session!r}",
+            found=f"{len(start_bin)} windows of {duration_s:g} s",
+            mend="a shorter clips.duration_s, another clips.mode, or look at the spectrogram's usable frames",
+        )
+    start_bin, bout = start_bin[kept], bout[kept]
+    start_s, stop_s = edge_s[kept, 0], edge_s[kept, -1]
+
+    call = largest_overlap(start_s, stop_s, call_s[:, 0], call_s[:, 1])
+    if mode == "continuous":
+        bout = np.where(call >= 0, calls["bout"].to_numpy(int)[call] if len(calls) else -1, -1)
+        block = blocks_of_time(start_s, n_blocks=n_blocks)
+    else:
+        block = blocks_of_bouts(_rank_in_time(bout, start_s), n_blocks=n_blocks)
+    split = assign_splits(
+        block,
+        start_s - max(pre_s, 0),
+        stop_s + max(post_s, 0),
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        guard_s=guard_s,
+        seed=seed,
+        session=session,
+    )
+    names = calls["call"].to_numpy(int)
+    width_s = duration_s / n_frames
+    return xr.Dataset(
+        {
+            "spectrogram": (("clip", "frequency", "frame"), pooled[kept], {"units": "dB"}),
+            "counts": (("clip", "unit", "bin"), windows[kept], {"units": "1", "_FillValue": np.int16(MISSING_COUNT)}),
+            "present": (("clip", "modality"), np.c_[has_audio, has_counts][kept]),
+            "start_s": ("clip", start_s, {"units": "s"}),
+            "call": ("clip", np.where(call >= 0, names[call] if len(names) else -1, -1).astype(np.int32)),
+            "bout": ("clip", bout.astype(np.int32)),
+            "split": ("clip", split),
+        },
+        coords={
+            "frequency": ("frequency", pooled_frequency_hz(spectrogram, n_bands=n_bands), {"units": "Hz"}),
+            "frame": ("frame", (np.arange(n_frames) + 0.5) * width_s, {"units": "s"}),
+            "bin": ("bin", (first_bin + np.arange(n_bins)) * bin_width_s, {"units": "s"}),
+            "unit": ("unit", counts["unit"].values.astype(str)),
+            "modality": ("modality", list(MODALITIES)),
+        },
+        attrs={
+            "session": session,
+            "subject": str(counts.attrs["subject"]),
+            "bin_width_s": bin_width_s,
+            "duration_s": duration_s,
+            "mode": mode,
+        },
+    )
+
+
+def count_window(*, duration_s: float, pre_s: float, post_s: float, bin_width_s: float) -> tuple[int, int]:
+    """First bin of the count window, relative to the clip's start, and the number of bins.
+
+    Raises InputError where the window is shorter than half a bin.
+    """
+    n_bins = round((duration_s + pre_s + post_s) / bin_width_s)
+    if n_bins < 1:
+        raise InputError(
+            "the count window is shorter than a bin",
+            where="clips.counts, neural.bin_width_s",
+            found=f"{duration_s + pre_s + post_s:g} s in bins of {bin_width_s:g} s",
+            mend="raise clips.counts.pre_s or post_s, or take a smaller neural.bin_width_s",
+        )
+    return round(-pre_s / bin_width_s), n_bins
+
+
+def check_frames(*, duration_s: float, n_frames: int, hop_s: float) -> None:
+    """Raise InputError where a clip has more frames than the spectrogram in its time."""
+    if duration_s / n_frames < hop_s * (1 - 1e-6):
+        raise InputError(
+            "a clip has more frames than the spectrogram",
+            where="clips.n_frames",
+            found=f"{n_frames} frames in {duration_s:g} s",
+            allowed=f"up to {int(duration_s / hop_s * (1 + 1e-6))} (audio.hop_s {hop_s:g})",
+        )
+
+
+def window_counts(counts: xr.Dataset, first_bin: np.ndarray, *, n_bins: int) -> np.ndarray:
+    """Counts of `n_bins` bins from bin number `first_bin` of each clip, Shape (n_clips,).
+
+    Returns Shape (n_clips, n_units, n_bins), int16; MISSING_COUNT where the bin is not valid or outside the grid.
+    """
+    origin = round(float(counts["bin"].values[0]) / float(counts.attrs["bin_width_s"]))
+    known = np.where(counts["valid"].values, counts["counts"].values.astype(np.int16), np.int16(MISSING_COUNT))
+    known = np.concatenate([known, np.full((1, known.shape[1]), MISSING_COUNT, np.int16)])  # the last row: outside
+    row = first_bin[:, np.newaxis] - origin + np.arange(n_bins)
+    row[(row < 0) | (row >= len(known) - 1)] = len(known) - 1
+    return np.ascontiguousarray(known[row].transpose(0, 2, 1))
+
+
+def _place(
+    mode: str,
+    calls: pd.DataFrame,
+    call_s: np.ndarray,
+    counts: xr.Dataset,
+    *,
+    session: str,
+    duration_s: float,
+    stride_s: float,
+    bin_width_s: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """First bin and bout of each window (-1: not asked for), in the order of time. Each Shape (n_clips,)."""
+    if mode == "continuous":
+        grid_s = counts["bin"].values
+        start_s = windows_over(grid_s[0], grid_s[-1] + bin_width_s, duration_s=duration_s, stride_s=stride_s)
+        bout = np.full(len(start_s), -1)
+    elif not len(calls):
+        raise InputError(
+            "there are no calls to cut clips from",
+            where=f"session {session!r}, clips.mode: {mode}",
+            mend="clips.mode: continuous, a lower calls.peak_threshold, or annotations in the sheet",
+        )
+    elif mode == "call":
+        start_s = windows_round(call_s[:, 0], call_s[:, 1], duration_s=duration_s)
+        bout = calls["bout"].to_numpy(int)
+    else:
+        names, first_s, last_s = bout_spans(calls["bout"].to_numpy(int), call_s[:, 0], call_s[:, 1])
+        start_s, span = windows_in_spans(first_s, last_s, duration_s=duration_s, stride_s=stride_s)
+        bout = names[span]
+    order = np.argsort(start_s, kind="stable")
+    start_bin, bout = np.rint(start_s[order] / bin_width_s).astype(np.int64), bout[order]
+    if mode != "call":  # a stride below a bin would give the same clip twice
+        start_bin, fresh = np.unique(start_bin, return_index=True)
+        bout = bout[fresh]
+    return start_bin, bout
+
+
+def _rank_in_time(bout: np.ndarray, start_s: np.ndarray) -> np.ndarray:
+    """Number of each clip's bout in the order of the bouts' first clips. Shape (n_clips,)."""
+    _, first, member = np.unique(bout, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(start_s[first], kind="stable"))[member]

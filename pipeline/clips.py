@@ -1,0 +1,77 @@
+"""Clips: short windows of sound and of counts around them, both on one grid, ready for a model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import InputError
+from pipeline.storage import read_dataset
+
+
+@dataclass
+class SessionClips:
+    """The clips of one session, in memory.
+
+    `spectrogram`  Shape (n_clips, n_frequencies, n_frames), float32 dB above the noise floor; NaN without audio.
+    `counts`       Shape (n_clips, n_units, n_bins), float32 spikes per bin; NaN where the bin is missing.
+    `present`      Shape (n_clips, 2), bool: audio, neural; neural is present if at least one count is.
+    `start_s`      Shape (n_clips,), session seconds; `call`, `bout` (-1: none) and `split` likewise.
+    `frame_s`, `bin_s`  seconds after the clip's start: frame centres and bin starts.
+    """
+
+    session: str
+    subject: str
+    spectrogram: np.ndarray
+    counts: np.ndarray
+    present: np.ndarray
+    start_s: np.ndarray
+    call: np.ndarray
+    bout: np.ndarray
+    split: np.ndarray
+    unit_ids: list[str]
+    frequency_hz: np.ndarray
+    frame_s: np.ndarray
+    bin_s: np.ndarray
+    bin_width_s: float
+
+    def __len__(self) -> int:
+        return len(self.start_s)
+
+    def where(self, split: str) -> "SessionClips":
+        """The clips of one split: train, validation, test or guard."""
+        return self.take(np.flatnonzero(self.split == split))
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> "SessionClips":
+        """The clips at `indices`, in that order."""
+        names = ("spectrogram", "counts", "present", "start_s", "call", "bout", "split")
+        return replace(self, **{name: getattr(self, name)[indices] for name in names})
+
+
+def read_clips(path: str | Path) -> SessionClips:
+    """Read clips.nc.
+
+    Raises InputError where the file is missing, unreadable or holds no clips.
+    """
+    with read_dataset(path) as dataset:
+        missing = {"spectrogram", "counts", "present", "split"} - set(dataset.variables)
+        if missing:
+            raise InputError("these arrays are no clips", where=path, found=f"no {', '.join(sorted(missing))}")
+        clips = dataset.load()
+    return SessionClips(
+        session=str(clips.attrs["session"]),
+        subject=str(clips.attrs["subject"]),
+        spectrogram=clips["spectrogram"].values.astype(np.float32),
+        counts=clips["counts"].values.astype(np.float32),  # missing bins were decoded to NaN
+        present=clips["present"].values.astype(bool),
+        start_s=clips["start_s"].values.astype(float),
+        call=clips["call"].values.astype(np.int32),
+        bout=clips["bout"].values.astype(np.int32),
+        split=clips["split"].values.astype(str),
+        unit_ids=[str(unit) for unit in clips["unit"].values],
+        frequency_hz=clips["frequency"].values.astype(float),
+        frame_s=clips["frame"].values.astype(float),
+        bin_s=clips["bin"].values.astype(float),
+        bin_width_s=float(clips.attrs["bin_width_s"]),
+    )

@@ -1,0 +1,131 @@
+"""Simple models of counts, each as a series of candidates from which the validation clips choose."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.clips import SessionClips
+from pipeline.evaluation.design import Design
+from pipeline.evaluation.features import principal_directions
+from pipeline.evaluation.glm import expected_counts, poisson_path
+from pipeline.evaluation.linear import LinearPath, rank_directions, ridge_path
+
+PENALTIES = np.logspace(-2, 4, 13)  # of ridge, in mean variances of the features; the last all but gives the mean rate
+N_RANK_PENALTIES = 7  # reduced-rank regression needs only the weaker ones
+RANKS = (1, 2, 3, 5, 8, 12, 20)
+MOMENT_ROWS = 5000  # are enough to find the directions that reduced-rank regression keeps
+GLM_PENALTIES = np.logspace(1.5, -2.5, 9)
+GLM_ITERATIONS = 60
+GLM_COMPONENTS = 256  # principal components of band power: about 99 % of its variance
+TIMESCALES_S = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1e6)  # of drift; the last is the mean rate
+NO_FLOOR = (1e-3,)
+# Shares of a unit's mean rate below which a linear prediction, which may be negative, is not believed.
+FLOORS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """`predict(split, index)` gives expected counts (n_clips, n_units, n_bins), for index below n.
+
+    given: what they were predicted from. floors, per_unit: see `choose`.
+    """
+
+    given: str
+    n: int
+    predict: Callable[[str, int], np.ndarray]
+    floors: tuple[float, ...] = NO_FLOOR
+    per_unit: bool = True
+
+
+def mean_rate(parts: dict[str, SessionClips], *, reference: np.ndarray) -> Candidates:
+    """The unit's mean rate: scores 0 by definition."""
+    return Candidates(
+        "", 1, lambda split, index: np.tile(reference[:, None], (len(parts[split]), 1, parts[split].counts.shape[2]))
+    )
+
+
+def drift(parts: dict[str, SessionClips], *, reference: np.ndarray) -> Candidates:
+    """Slow changes of the rate: the mean over training clips nearby in time, for several meanings of nearby."""
+
+    def predict(split: str, index: int) -> np.ndarray:
+        means = drifting_counts(
+            counts=parts["train"].counts,
+            start_s=parts["train"].start_s,
+            at_s=parts[split].start_s,
+            timescale_s=TIMESCALES_S[index],
+            reference=reference,
+        )
+        return np.repeat(means[:, :, None], parts[split].counts.shape[2], axis=2)
+
+    return Candidates("time", len(TIMESCALES_S), predict)
+
+
+def ridge(designs: list[tuple[Design, LinearPath]]) -> Candidates:
+    """Ridge regression on each design, for each penalty."""
+    n_penalties = len(PENALTIES)
+
+    def predict(split: str, index: int) -> np.ndarray:
+        design, path = designs[index // n_penalties]
+        return design.per_clip(path.predict(design.features[split], index % n_penalties))
+
+    return Candidates("audio", n_penalties * len(designs), predict, FLOORS)
+
+
+def reduced_rank(designs: list[tuple[Design, LinearPath]], *, reference: np.ndarray) -> Candidates:
+    """Reduced-rank regression on each design, for some penalties and ranks."""
+    options = []
+    for design, path in designs:
+        repeats = 1 if design.per_bin else design.n_bins
+        noise_sd = np.sqrt(np.repeat(reference, repeats))
+        features = design.features["train"]
+        mean_x = features.mean(axis=0)
+        some = features[:: max(len(features) // MOMENT_ROWS, 1)] - mean_x
+        for index in range(N_RANK_PENALTIES):
+            directions = rank_directions(path=path, index=index, features=some, output_scale=noise_sd, most=max(RANKS))
+            reading = path.weights[index] @ (directions / noise_sd[:, None])  # (n_features, n_directions)
+            writing = directions * noise_sd[:, None]
+            full = path.intercepts[index] + mean_x @ path.weights[index]
+            for rank in (r for r in RANKS if r <= directions.shape[1]):
+                kept, written = reading[:, :rank], writing[:, :rank].T
+                options.append((design, kept, written, full - mean_x @ kept @ written))
+
+    def predict(split: str, index: int) -> np.ndarray:
+        design, kept, written, intercept = options[index]
+        return design.per_clip(design.features[split] @ kept @ written + intercept)
+
+    return Candidates("audio", len(options), predict, FLOORS, per_unit=False)
+
+
+def poisson(design: Design) -> Candidates:
+    """Poisson regression with a log link on the principal components of a design's features, for each penalty."""
+    directions = principal_directions(design.features["train"], most=GLM_COMPONENTS)
+    components = {split: features @ directions for split, features in design.features.items()}
+    weights, intercepts = poisson_path(
+        features=components["train"], counts=design.targets, penalties=GLM_PENALTIES, max_iterations=GLM_ITERATIONS
+    )
+
+    def predict(split: str, index: int) -> np.ndarray:
+        return design.per_clip(expected_counts(components[split], weights[index], intercepts[index]))
+
+    return Candidates("audio", len(GLM_PENALTIES), predict)
+
+
+def drifting_counts(
+    *, counts: np.ndarray, start_s: np.ndarray, at_s: np.ndarray, timescale_s: float, reference: np.ndarray
+) -> np.ndarray:
+    """Mean count in a bin of each unit round the times `at_s`, shape (n_times, n_units).
+
+    A Gaussian-weighted mean (SD `timescale_s`) over training clips: counts (n_clips, n_units, n_bins; NaN = missing) that
+    start at start_s (n_clips,). Far from all of them it falls back to `reference` (n_units,), which weighs as much as one
+    clip at three timescales' distance.
+    """
+    spikes, n_observed = np.nansum(counts, axis=2), np.isfinite(counts).sum(axis=2)
+    weight = np.exp(-0.5 * ((at_s[:, None] - start_s) / timescale_s) ** 2)  # (n_times, n_clips)
+    prior = np.exp(-4.5) * counts.shape[2]
+    return (weight @ spikes + prior * reference) / (weight @ n_observed + prior)
+
+
+def fitted_ridge(design: Design) -> tuple[Design, LinearPath]:
+    """A design with its ridge regressions."""
+    return design, ridge_path(features=design.features["train"], targets=design.targets, penalties=PENALTIES)

@@ -1,0 +1,83 @@
+"""The clips that a score is taken on, and what the training clips say about them in advance."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.clips import SessionClips
+from pipeline.evaluation.scores import (
+    Ratio,
+    bits_per_spike,
+    explained_variance,
+    mean_counts,
+    peak_frequency_error,
+    resampling_blocks,
+)
+
+SPLITS = ("validation", "test")  # chosen on the first, reported on the second
+MODALITIES = ("audio", "neural")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Clips of one split in which some modalities are present, with their blocks and the training clips' means.
+
+    blocks: shape (n_clips,). mean_counts: shape (n_units,), a bin; mean_spectrogram: shape (n_frequencies, n_frames), dB.
+    """
+
+    clips: SessionClips
+    split: str
+    blocks: np.ndarray
+    mean_counts: np.ndarray
+    mean_spectrogram: np.ndarray
+    min_peak_db: float
+
+    def scores(self, target: str, predicted: np.ndarray) -> dict[tuple[str, str], Ratio]:
+        """Scores of a prediction of `target` for these clips, by (metric, its unit).
+
+        predicted: expected counts (n_clips, n_units, n_bins), which gives one score a unit, or dB (n_clips,
+        n_frequencies, n_frames).
+        """
+        if target == "neural":
+            bits = bits_per_spike(
+                counts=self.clips.counts, expected=predicted, reference=self.mean_counts, blocks=self.blocks
+            )
+            return {("bits_per_spike", "bits/spike"): bits}
+        common = {"truth": self.clips.spectrogram, "predicted": predicted, "blocks": self.blocks}
+        return {
+            ("explained_variance", "1"): explained_variance(reference=self.mean_spectrogram, **common),
+            ("peak_frequency_error", "Hz"): peak_frequency_error(
+                frequency_hz=self.clips.frequency_hz, min_peak_db=self.min_peak_db, **common
+            ),
+        }
+
+
+def with_modalities(clips: SessionClips, modalities: tuple[str, ...]) -> SessionClips:
+    """The clips in which all of `modalities` are present."""
+    wanted = [MODALITIES.index(modality) for modality in modalities]
+    return clips.take(np.flatnonzero(clips.present[:, wanted].all(axis=1)))
+
+
+def held_out(
+    clips: SessionClips, *, split: str, modalities: tuple[str, ...], chunk_s: float, min_peak_db: float
+) -> HeldOut | None:
+    """The clips of `split` in which all of `modalities` are present, or None where there are none to score.
+
+    Means come from the training clips that have the modality. chunk_s: see `resampling_blocks`. min_peak_db: frames whose
+    peak is lower have no peak frequency.
+    """
+    chosen = with_modalities(clips.where(split), modalities)
+    training = {modality: with_modalities(clips.where("train"), (modality,)) for modality in modalities}
+    if not len(chosen) or not all(len(known) for known in training.values()):
+        return None
+    shape = clips.spectrogram.shape[1:]
+    return HeldOut(
+        clips=chosen,
+        split=split,
+        blocks=resampling_blocks(bout=chosen.bout, start_s=chosen.start_s, chunk_s=chunk_s),
+        mean_counts=mean_counts(training["neural"].counts)
+        if "neural" in training
+        else np.full(len(clips.unit_ids), np.nan),
+        mean_spectrogram=training["audio"].spectrogram.mean(axis=0) if "audio" in training else np.full(shape, np.nan),
+        min_peak_db=min_peak_db,
+    )

@@ -1,0 +1,114 @@
+"""Frequency bands: where a tuning curve is above half of its peak."""
+
+import numpy as np
+import pandas as pd
+
+RUN_COLUMNS = ["run", "peak_hz", "low_hz", "high_hz", "height", "fwhm_hz", "fwhm_octaves", "edge"]
+
+
+def band_grid_hz(frequency_hz: np.ndarray, *, low_hz: float, high_hz: float, width_hz: float, linear: bool):
+    """Edges of the tuning bins in Hz, shape (n_bands + 1,).
+
+    Linear spacing: bins of `width_hz` from `low_hz`. Otherwise neighbouring bands of the spectrogram (centres
+    `frequency_hz`) are joined until at most 24 are left, so that bins are even on the spectrogram's own scale.
+    """
+    if linear or len(frequency_hz) < 2:
+        n_bands = max(1, int(np.ceil((high_hz - low_hz) / width_hz - 1e-9)))
+        return low_hz + width_hz * np.arange(n_bands + 1)
+    middle = (frequency_hz[1:] + frequency_hz[:-1]) / 2
+    edges = np.concatenate([[low_hz], middle, [high_hz]])
+    joined = int(np.ceil(len(frequency_hz) / 24))
+    return np.append(edges[:-1:joined], edges[-1])
+
+
+def floor_level(curves: np.ndarray) -> np.ndarray:
+    """What a curve (..., n_bands) returns to away from its peak: the median over bands, shape (...)."""
+    return np.nanmedian(curves, axis=-1)
+
+
+def peak_bands(curves: np.ndarray, centre_hz: np.ndarray, edges_hz: np.ndarray) -> dict[str, np.ndarray]:
+    """Peak and half-height edges of many curves at once.
+
+    `curves` (n_curves, n_bands) are heights over the floor; NaN marks bands without data, where a run ends.
+    The edges come from linear interpolation between bin centres; where the run reaches the outermost bin
+    with data it is open, and the edge is the edge of that bin. Peaks are refined by a parabola over three bins.
+
+    Returns arrays (n_curves,): peak_hz, low_hz, high_hz, height, open_low, open_high.
+    """
+    n_curves, n_bands = curves.shape
+    filled = np.where(np.isnan(curves), -np.inf, curves)
+    rows, columns = np.arange(n_curves), np.arange(n_bands)
+    peak = filled.argmax(axis=1)
+    height = filled[rows, peak]
+    below = ~(filled > height[:, None] / 2)
+    left = np.where(below & (columns < peak[:, None]), columns, -1).max(axis=1)  # nearest bin that is below half
+    right = np.where(below & (columns > peak[:, None]), columns, n_bands).min(axis=1)
+    low_hz, open_low = _crossing(filled, height, left, left + 1, centre_hz, edges_hz[left + 1])
+    high_hz, open_high = _crossing(filled, height, right, right - 1, centre_hz, edges_hz[right])
+    peak_hz = np.clip(_refined(filled, peak, centre_hz), low_hz, high_hz)
+    return {
+        "peak_hz": peak_hz,
+        "low_hz": low_hz,
+        "high_hz": high_hz,
+        "height": height,
+        "open_low": open_low,
+        "open_high": open_high,
+    }
+
+
+def _crossing(filled, height, outside, inside, centre_hz, bin_edge_hz):
+    """Where the line from the first bin below half height to the last above it crosses half height."""
+    n_bands = filled.shape[1]
+    rows = np.arange(len(filled))
+    exists = (outside >= 0) & (outside < n_bands)
+    beyond = np.clip(outside, 0, n_bands - 1)
+    outer, inner = filled[rows, beyond], filled[rows, inside]
+    is_open = ~exists | ~np.isfinite(outer)
+    steep = np.where(is_open, 1.0, inner - np.where(np.isfinite(outer), outer, 0.0))
+    share = np.where(is_open, 0.0, (inner - height / 2) / np.where(steep == 0, 1.0, steep))
+    crossing = centre_hz[inside] + share * (centre_hz[beyond] - centre_hz[inside])
+    return np.where(is_open, bin_edge_hz, crossing), is_open
+
+
+def _refined(filled, peak, centre_hz):
+    n_bands = filled.shape[1]
+    rows = np.arange(len(filled))
+    inner = np.clip(peak, 1, max(n_bands - 2, 1))
+    if n_bands < 3:
+        return centre_hz[peak]
+    left, middle, right = filled[rows, inner - 1], filled[rows, inner], filled[rows, inner + 1]
+    usable = (inner == peak) & np.isfinite(left) & np.isfinite(right)
+    left, right = np.where(usable, left, 0.0), np.where(usable, right, 0.0)
+    curvature = np.where(usable, left - 2 * middle + right, -1.0)
+    offset = np.where(usable & (curvature < 0), 0.5 * (left - right) / np.where(curvature < 0, curvature, -1.0), 0.0)
+    step = np.where(offset >= 0, centre_hz[inner + 1] - centre_hz[inner], centre_hz[inner] - centre_hz[inner - 1])
+    return centre_hz[peak] + np.where(usable, np.clip(offset, -0.5, 0.5) * step, 0.0)
+
+
+def runs(curve: np.ndarray, centre_hz: np.ndarray, edges_hz: np.ndarray, *, passes: np.ndarray) -> pd.DataFrame:
+    """All bands of one curve, strongest first: runs above half of their own peak, where that peak is in `passes`.
+
+    `curve` (n_bands,) heights over the floor; `passes` (n_bands,) bool: bins above the maximum-null threshold.
+    A lower peak whose run reaches a stronger peak is no run of its own.
+    One row a run: run, peak_hz, low_hz, high_hz, height, fwhm_hz, fwhm_octaves, edge (closed, open).
+    """
+    padded = np.concatenate([[-np.inf], np.where(np.isnan(curve), -np.inf, curve), [-np.inf]])
+    summits = (padded[1:-1] >= padded[:-2]) & (padded[1:-1] > padded[2:]) & (padded[1:-1] > 0) & passes
+    rows: list[dict] = []
+    for top in sorted(np.flatnonzero(summits), key=lambda band: -curve[band]):
+        capped = np.minimum(curve, curve[top] * (1 - 1e-12))
+        capped[top] = curve[top]
+        found = {name: values[0] for name, values in peak_bands(capped[None], centre_hz, edges_hz).items()}
+        low, high = found["low_hz"], found["high_hz"]
+        if any(low <= row["peak_hz"] <= high for row in rows):
+            continue
+        edge = "open" if found.pop("open_low") | found.pop("open_high") else "closed"
+        octaves = float(np.log2(high / low)) if low > 0 else float("nan")
+        rows.append({"run": len(rows), **found, "fwhm_hz": high - low, "fwhm_octaves": octaves, "edge": edge})
+    return pd.DataFrame(rows, columns=RUN_COLUMNS)
+
+
+def overlap(low_a: float, high_a: float, low_b: float, high_b: float) -> float:
+    """Intersection over union of two bands (any unit); NaN where an edge is NaN."""
+    union = max(high_a, high_b) - min(low_a, low_b)
+    return float(max(0.0, min(high_a, high_b) - max(low_a, low_b)) / union) if union > 0 else float("nan")

@@ -1,0 +1,60 @@
+"""Controls: the same tests where there can be nothing to find, and what their rate says about the result."""
+
+import numpy as np
+import pandas as pd
+
+CONTROLS = ("neural_shifted", "time_reversed")
+LEVELS = ("vocal", "band")
+NOMINAL = 0.05
+SHIFT_RANGE_S = (60.0, 300.0)
+
+
+def control_shifts(n_bins: int, *, bin_width_s: float, n_shifts: int) -> np.ndarray:
+    """Shifts of the neural side in bins: spread over 60-300 s, or over the middle half of a shorter session."""
+    duration_s = n_bins * bin_width_s
+    low_s, high_s = min(SHIFT_RANGE_S[0], duration_s / 4), min(SHIFT_RANGE_S[1], duration_s * 3 / 4)
+    return np.unique(np.linspace(low_s, high_s, n_shifts) / bin_width_s).astype(int)
+
+
+def fractions(p_values: dict[str, dict[str, list[np.ndarray]]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Share of p <= 0.05, its standard error over draws, and number of tests; each (n_controls, n_levels).
+
+    `p_values[level][control]` holds one array (n_units,) a draw. Units of one draw are not independent (they heard
+    the same song), hence the error over draws.
+    """
+    shape = (len(CONTROLS), len(LEVELS))
+    share, se, n = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, int)
+    for column, level in enumerate(LEVELS):
+        for row, control in enumerate(CONTROLS):
+            draws = [p[np.isfinite(p)] for p in p_values[level].get(control, [])]
+            rates = np.array([(p <= NOMINAL).mean() for p in draws if len(p)])
+            n[row, column] = sum(len(p) for p in draws)
+            if len(rates):
+                share[row, column] = rates.mean()
+            if len(rates) > 1:
+                se[row, column] = rates.std(ddof=1) / np.sqrt(len(rates))
+    return share, se, n
+
+
+def pooled_controls(sessions: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> pd.DataFrame:
+    """Controls of all sessions, one row a control and level: fraction, se, n, nominal, trust.
+
+    `sessions` maps names to what `fractions` returned. `trust` is low where the fraction is above twice nominal
+    beyond its own error (one-sided 95 %): a handful of units passes twice nominal by chance alone.
+    """
+    rows = []
+    for row, control in enumerate(CONTROLS):
+        for column, level in enumerate(LEVELS):
+            cells = [(s[row, column], e[row, column], n[row, column]) for s, e, n in sessions.values()]
+            cells = [cell for cell in cells if cell[2] > 0]
+            if not cells:
+                continue
+            share, se, n = (np.array(values, float) for values in zip(*cells, strict=True))
+            weight = n / n.sum()
+            fraction = float(weight @ share)
+            # with one draw there is no spread to see: binomial
+            error = np.where(np.isfinite(se), se, np.sqrt(NOMINAL * (1 - NOMINAL) / n))
+            pooled_se = float(np.sqrt((weight**2) @ error**2))
+            doubtful = fraction > 2 * NOMINAL and fraction - 1.645 * pooled_se > NOMINAL
+            rows.append([control, level, fraction, pooled_se, int(n.sum()), NOMINAL, "low" if doubtful else "ok"])
+    return pd.DataFrame(rows, columns=["control", "level", "fraction", "se", "n", "nominal", "trust"])

@@ -1,0 +1,100 @@
+"""What chance gives: permutation p values, surrogates that keep what must be kept, and drift removal."""
+
+import numpy as np
+from scipy import fft
+from scipy.stats import false_discovery_control
+
+
+def permutation_p(observed: np.ndarray, surrogates: np.ndarray) -> np.ndarray:
+    """(1 + #{surrogate >= observed}) / (1 + B), never 0; `observed` (...), `surrogates` (B, ...).
+
+    NaN where the observed statistic is NaN (it was not tested).
+    """
+    exceeding = (surrogates >= observed).sum(axis=0)
+    return np.where(np.isnan(observed), np.nan, (1 + exceeding) / (1 + len(surrogates)))
+
+
+def q_values(p: np.ndarray) -> np.ndarray:
+    """Benjamini-Hochberg q values over the finite entries of `p`; the others stay NaN and do not count."""
+    p = np.asarray(p, float)
+    q = np.full(p.shape, np.nan)
+    tested = np.isfinite(p)
+    if tested.any():
+        q[tested] = false_discovery_control(p[tested])
+    return q
+
+
+def slow_cosines(n_bins: int, *, bin_width_s: float, shortest_period_s: float) -> np.ndarray:
+    """Orthonormal cosines (constant included) of period >= `shortest_period_s`, shape (n_bins, n_cosines).
+
+    Cosine k of the discrete cosine transform has a period of 2 n_bins bin_width_s / k seconds.
+    """
+    n_cosines = 1 + int(2 * n_bins * bin_width_s / shortest_period_s)
+    phase = np.pi * (np.arange(n_bins)[:, None] + 0.5) / max(n_bins, 1)
+    basis = np.cos(phase * np.arange(n_cosines))
+    return basis / np.linalg.norm(basis, axis=0)
+
+
+def without_drift(values: np.ndarray, valid: np.ndarray, cosines: np.ndarray) -> np.ndarray:
+    """`values` (n_bins, n_series) minus their least-squares fit by `cosines` over valid bins; 0 where invalid.
+
+    `valid` is (n_bins, n_series) or (n_bins, 1), bool.
+    """
+    residual = np.zeros(values.shape)
+    for rows, columns in same_gaps(np.broadcast_to(valid, values.shape)):
+        if rows.any():
+            basis = cosines[rows]
+            part = values[np.ix_(rows, columns)]
+            gram = basis.T @ basis + 1e-9 * np.eye(basis.shape[1])
+            residual[np.ix_(rows, columns)] = part - basis @ np.linalg.solve(gram, basis.T @ part)
+    return residual
+
+
+def same_gaps(valid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Series of `valid` (n_bins, n_series) with equal gaps together: (valid bins (n_bins,), indices of the series)."""
+    patterns, series = np.unique(valid, axis=1, return_inverse=True)
+    return [(patterns[:, i], np.flatnonzero(series.ravel() == i)) for i in range(patterns.shape[1])]
+
+
+def correlations_at_shifts(sound: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """sum_t sound[t] response[t + s] for every circular shift s = 0..n_bins-1, shape (n_bins, n_series).
+
+    `sound` (n_bins,), `response` (n_bins, n_series). Negative shifts are at the end, as in a Fourier transform.
+    """
+    spectrum = np.conj(fft.rfft(sound))[:, None] * fft.rfft(response, axis=0)
+    return fft.irfft(spectrum, n=len(sound), axis=0)
+
+
+def maximum_over_lags(values: np.ndarray, shifts: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    """Maximum of `values` (n_bins, n_series) over shift + lag (circular) for each of `shifts`, (n_shifts, n_series)."""
+    best = np.full((len(shifts), values.shape[1]), -np.inf)
+    for lag in lags:
+        np.maximum(best, values[(shifts + lag) % len(values)], out=best)
+    return best
+
+
+def shift_candidates(n_bins: int, *, shortest: int, n_shifts: int) -> np.ndarray:
+    """Circular shifts evenly spread over those at least `shortest` bins away from no shift, at most `n_shifts`."""
+    allowed = np.arange(shortest, n_bins - shortest + 1)
+    if len(allowed) <= n_shifts:
+        return allowed
+    return allowed[np.linspace(0, len(allowed) - 1, n_shifts).astype(int)]
+
+
+def orders_within(groups: np.ndarray, n_orders: int, generator: np.random.Generator) -> np.ndarray:
+    """Random permutations of the elements inside each group, shape (n_orders, n_elements).
+
+    `groups` (n_elements,) are sorted integers; order[i] is the element that takes the place of i.
+    """
+    keys = groups + generator.random((n_orders, len(groups)))
+    return np.argsort(keys, axis=1)
+
+
+def linear_shift_p(statistics: np.ndarray, unshifted: int) -> np.ndarray:
+    """p = m / (N + 1) for 2N + 1 linear shifts, of which m (the unshifted included) reach the unshifted statistic.
+
+    `statistics` (2N + 1, ...) with the unshifted one at index `unshifted`. Harris (2021), Nonsense correlations.
+    """
+    n_sides = (len(statistics) - 1) // 2
+    reaching = (statistics >= statistics[unshifted]).sum(axis=0)
+    return np.minimum(1.0, reaching / (n_sides + 1))

@@ -1,0 +1,96 @@
+"""Tables as the report shows them: rounded for reading, exact for sorting, the first rows only."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from pipeline.report.style import cluster_colour
+
+MAX_ROWS = 200
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    exact: str  # what the column is sorted by; numbers unrounded
+    colour: str | None = None  # of a cluster
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    label: str
+    description: str
+    is_number: bool
+
+
+@dataclass(frozen=True)
+class TableView:
+    name: str
+    columns: list[Column]
+    rows: list[list[Cell]]
+    n_rows: int  # of the whole table
+    csv: str | None  # link, relative to the report
+
+    @property
+    def shows_all(self) -> bool:
+        return len(self.rows) == self.n_rows
+
+
+def view(
+    table: pd.DataFrame,
+    name: str,
+    *,
+    descriptions: dict[str, str],
+    csv: str | None,
+    columns: Iterable[str] | None = None,
+) -> TableView:
+    """The first rows of `table`; `columns` chooses and orders, those that are absent are left out."""
+    chosen = [c for c in (table.columns if columns is None else columns) if c in table.columns]
+    shown = table[chosen].head(MAX_ROWS)
+    heads = [Column(c, descriptions.get(c, ""), _is_number(table[c])) for c in chosen]
+    series = [[_cell(c, value) for value in shown[c]] for c in chosen]
+    rows = [list(cells) for cells in zip(*series, strict=True)]
+    return TableView(name=name, columns=heads, rows=rows, n_rows=len(table), csv=csv)
+
+
+def _is_number(column: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def _cell(column: str, value: object) -> Cell:
+    if column == "cluster" and _present(value):
+        return Cell("none" if value < 0 else str(int(value)), str(int(value)), cluster_colour(int(value)))
+    if isinstance(value, (list, tuple, np.ndarray)):
+        text = ", ".join(rounded(column, item) for item in value)
+        return Cell(text or "–", text)
+    return Cell(rounded(column, value), str(value) if _present(value) else "")
+
+
+def rounded(column: str, value: object) -> str:
+    """A value as text: enough digits to judge by its column's unit, a dash where it is missing."""
+    if not _present(value):
+        return "–"
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, (int, np.integer)):
+        return str(int(value))
+    if not isinstance(value, (float, np.floating)):
+        return str(value)
+    if not np.isfinite(value):
+        return "∞" if value > 0 else "-∞"
+    parts = column.split("_")
+    if parts[0] in ("p", "q"):
+        return f"{value:.2g}"
+    if {"khz", "ms"} & set(parts):
+        return f"{value:.1f}"
+    if float(value).is_integer() and abs(value) < 1e9:
+        return str(int(value))
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def _present(value: object) -> bool:
+    if value is None or value is pd.NA or value is pd.NaT:
+        return False
+    return not (isinstance(value, (float, np.floating)) and np.isnan(value))

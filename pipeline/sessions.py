@@ -1,0 +1,244 @@
+"""The sessions sheet: one row a session, tab-separated, paths relative to the sheet.
+
+Only the standard library is imported here, since every job of the workflow reads the sheet.
+"""
+
+import csv
+import glob
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import InputError, InputErrors, nearest
+
+COLUMNS = ("session", "subject", "audio", "nwb", "sync", "annotations", "condition")
+REQUIRED = ("session", "subject")
+SYNC_FORMS = (
+    "empty (one clock)",
+    "a number (offset_s: NWB time = audio time + offset_s)",
+    "a CSV with the columns audio_s, nwb_s",
+)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One row of the sheet, with its paths resolved.
+
+    `audio` holds the sound files in recording order; where the sound lies inside the NWB file, `audio` is empty and
+    `audio_series` its path there. `sync` is "", a number (offset_s), the absolute path of a CSV, or "wav:1@nwb:/...".
+    """
+
+    name: str
+    subject: str
+    audio: tuple[Path, ...]
+    audio_series: str | None
+    nwb: Path | None
+    sync: str
+    annotations: Path | None
+    condition: str
+
+    @property
+    def has_audio(self) -> bool:
+        return bool(self.audio) or self.audio_series is not None
+
+
+def read_sessions(sheet: str | Path, *, must_exist: bool = True) -> list[Session]:
+    """All sessions of a sheet, in its order.
+
+    `must_exist=False` accepts files that are yet to be made (by another rule of the workflow).
+
+    Raises InputErrors with every problem of the sheet: columns, names, files, forms of `sync`.
+    """
+    sheet = Path(sheet)
+    rows, problems = _read_rows(sheet)
+    sessions = []
+    for line, row in rows:
+        session, row_problems = _read_row(row, sheet=sheet, line=line)
+        problems += row_problems
+        sessions.append(session)
+        if must_exist:
+            problems += missing_files(session, where=_place(sheet, line, session.name))
+    problems += _duplicates(sheet, sessions)
+    _refuse(problems)
+    return sessions
+
+
+def find_session(sheet: str | Path, name: str) -> Session:
+    """The session called `name`, whose files exist.
+
+    Raises InputError where the sheet has no such session or a file of it is missing.
+    """
+    sessions = {session.name: session for session in read_sessions(sheet, must_exist=False)}
+    if name not in sessions:
+        raise InputError("no such session", where=sheet, found=name, allowed=sessions)
+    problems = missing_files(sessions[name], where=f"{sheet}, session {name!r}")
+    _refuse(problems)
+    return sessions[name]
+
+
+def sync_kind(text: str) -> str:
+    """What a `sync` cell holds: 'none', 'number' (offset_s), 'channel' (of pulses) or 'file' (CSV)."""
+    if not text:
+        return "none"
+    try:
+        float(text)
+    except ValueError:
+        return "channel" if re.match(r"(wav|nwb):", text) else "file"
+    return "number"
+
+
+def missing_files(session: Session, *, where: object) -> list[InputError]:
+    """One problem for every file of the session that is not there."""
+    named = [("audio", path) for path in session.audio] + [("nwb", session.nwb), ("annotations", session.annotations)]
+    if sync_kind(session.sync) == "file":
+        named.append(("sync", Path(session.sync)))
+    return [_missing(column, path, where) for column, path in named if path is not None and not path.is_file()]
+
+
+def _missing(column: str, path: Path, where: object) -> InputError:
+    if not path.parent.is_dir():
+        mend = f"there is no folder {path.parent}; paths are relative to the sheet"
+    else:
+        close = nearest(path.name, [p.name for p in path.parent.iterdir()])
+        mend = f"did you mean {close!r}?" if close else "paths are relative to the sheet"
+    return InputError(f"{column}: no such file", where=where, found=path, mend=mend)
+
+
+def _read_rows(sheet: Path) -> tuple[list[tuple[int, dict[str, str]]], list[InputError]]:
+    """Rows with their line numbers, and the problems of the header and of the rows' lengths."""
+    try:
+        text = sheet.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(
+            "cannot read the sessions sheet", where=sheet, found=error.strerror, mend="set `sessions` in the config"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError("the sessions sheet is not UTF-8 text", where=sheet, mend="save it as TSV in UTF-8") from error
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip() and line[0] != "#"]
+    # line by line, so that a stray quotation mark cannot swallow rows
+    cells = [next(csv.reader([line], delimiter="\t")) for _, line in lines]
+    if len(cells) < 2:
+        raise InputError("the sessions sheet has no row", where=sheet, mend=f"a header ({', '.join(COLUMNS)}) and rows")
+    header = [name.strip() for name in cells[0]]
+    if len(header) == 1 and re.search("[,;]", header[0]):
+        raise InputError("the sessions sheet is not tab-separated", where=sheet, found=header[0], mend="save it as TSV")
+    problems = [
+        InputError(f"unknown column {name!r}", where=sheet, found=name, allowed=COLUMNS)
+        for name in header
+        if name not in COLUMNS
+    ]
+    problems += [InputError(f"column {n!r} twice", where=sheet) for n, k in Counter(header).items() if k > 1]
+    missing = [name for name in REQUIRED if name not in header]
+    if missing:
+        problems.append(InputError("columns are missing", where=sheet, found=header, mend=f"add {', '.join(missing)}"))
+    _refuse(problems)
+    rows = []
+    for (line, _), values in zip(lines[1:], cells[1:], strict=True):
+        if len(values) > len(header) and any(v.strip() for v in values[len(header) :]):
+            problems.append(
+                InputError(
+                    f"{len(values)} cells, but {len(header)} columns", where=f"{sheet}, line {line}", found=values
+                )
+            )
+        values = values + [""] * (len(header) - len(values))  # editors drop empty cells at the end of a line
+        rows.append((line, {name: value.strip() for name, value in zip(header, values, strict=False)}))
+    return rows, problems
+
+
+def _read_row(row: dict[str, str], *, sheet: Path, line: int) -> tuple[Session, list[InputError]]:
+    name = row["session"]
+    where = _place(sheet, line, name)
+    problems = []
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        problems.append(
+            InputError(
+                "session: not a usable name", where=where, found=name, allowed="letters, digits, and _ . - after them"
+            )
+        )
+    if not row["subject"]:
+        problems.append(InputError("subject is empty", where=where, mend="name the animal: animals are the replicate"))
+    audio, audio_series = row.get("audio", ""), None
+    if audio.startswith("nwb:"):
+        audio_series = audio.removeprefix("nwb:")
+        if not audio_series.startswith("/"):
+            problems.append(
+                InputError("audio: no path in an NWB file", where=where, found=audio, allowed="nwb:/acquisition/NAME")
+            )
+        if not row.get("nwb"):
+            problems.append(InputError("audio lies in an NWB file, but nwb is empty", where=where, found=audio))
+        files = ()
+    else:
+        files = _sound_files(audio, sheet)
+    if not audio and not row.get("nwb"):
+        problems.append(InputError("neither audio nor nwb", where=where, mend="give at least one"))
+    sync, sync_problem = _read_sync(row.get("sync", ""), sheet=sheet, where=where)
+    session = Session(
+        name=name,
+        subject=row["subject"],
+        audio=files,
+        audio_series=audio_series,
+        nwb=_resolve(row.get("nwb", ""), sheet),
+        sync=sync,
+        annotations=_resolve(row.get("annotations", ""), sheet),
+        condition=row.get("condition", ""),
+    )
+    return session, problems + sync_problem
+
+
+def _read_sync(text: str, *, sheet: Path, where: object) -> tuple[str, list[InputError]]:
+    kind = sync_kind(text)
+    if kind == "number" and not math.isfinite(float(text)):
+        return text, [InputError("sync: the offset is not finite", where=where, found=text, allowed=SYNC_FORMS)]
+    if re.fullmatch(r"[+-]?\d+,\d+", text):
+        mend = f"write {text.replace(',', '.')}"
+        return text, [InputError("sync: decimal comma", where=where, found=text, mend=mend)]
+    return (str(_resolve(text, sheet)) if kind == "file" else text), []
+
+
+def _sound_files(text: str, sheet: Path) -> tuple[Path, ...]:
+    """The file, or the files of a glob in natural order (rec_2 before rec_10)."""
+    path = _resolve(text, sheet)
+    if path is None:
+        return ()
+    if path.is_file() or not glob.has_magic(str(path)):
+        return (path,)
+    found = sorted(glob.glob(str(path), recursive=True), key=_natural)
+    return tuple(Path(p) for p in found if Path(p).is_file()) or (path,)
+
+
+def _natural(text: str) -> list:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+def _resolve(text: str, sheet: Path) -> Path | None:
+    # joining an absolute path discards the folder of the sheet
+    return (sheet.parent / Path(text).expanduser()).resolve() if text else None
+
+
+def _duplicates(sheet: Path, sessions: list[Session]) -> list[InputError]:
+    names = Counter(session.name.lower() for session in sessions)  # file systems that ignore case exist
+    problems = [
+        InputError("several rows with one session name", where=sheet, found=name, mend="session names must differ")
+        for name, count in names.items()
+        if count > 1
+    ]
+    recordings: dict[tuple, list[str]] = {}
+    for session in sessions:
+        recordings.setdefault((session.audio, session.audio_series, session.nwb), []).append(session.name)
+    problems += [
+        InputError("several sessions with the same recordings", where=sheet, found=", ".join(same))
+        for same in recordings.values()
+        if len(same) > 1 and len(set(same)) > 1
+    ]
+    return problems
+
+
+def _place(sheet: Path, line: int, name: str) -> str:
+    return f"{sheet}, line {line}, session {name!r}"
+
+
+def _refuse(problems: list[InputError]) -> None:
+    if problems:
+        raise problems[0] if len(problems) == 1 else InputErrors(problems)

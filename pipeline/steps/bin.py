@@ -1,0 +1,37 @@
+"""Count the spikes of a session's units in bins of the session's clock."""
+
+SETTINGS = ("neural",)
+
+
+def add_arguments(parser):
+    parser.add_argument("--sheet", required=True, help="sessions sheet (TSV)")
+    parser.add_argument("--session", required=True, help="name of the session")
+    parser.add_argument("--spectrogram", required=True, help="spectrogram.nc: tells when there is sound")
+    parser.add_argument("--out", required=True, help="counts.nc to write")
+    parser.add_argument("--units-out", required=True, help="units.parquet to write")
+
+
+def run(args, config):
+    from pipeline.clock import read_clock
+    from pipeline.neural.binning import bin_session
+    from pipeline.neural.recording import read_units
+    from pipeline.sessions import find_session
+    from pipeline.storage import read_dataset, write_dataset, write_table
+
+    session = find_session(args.sheet, args.session)
+    clock = read_clock(session.sync, max_residual_s=config.neural.max_residual_s)
+    with read_dataset(args.spectrogram) as spectrogram:
+        file_start_s, file_stop_s = spectrogram["file_start_s"].values, spectrogram["file_stop_s"].values
+    counts, units = bin_session(
+        read_units(session.nwb) if session.nwb else None,
+        clock=clock,
+        file_start_s=file_start_s,
+        file_stop_s=file_stop_s,
+        bin_width_s=config.neural.bin_width_s,
+        min_rate_hz=config.neural.min_rate_hz,
+        session=session.name,
+        subject=session.subject,
+    )
+    encoding = {name: {"compression": "gzip", "compression_opts": 1} for name in ("counts", "valid")}
+    write_dataset(counts, args.out, encoding=encoding if counts["counts"].size else None)
+    write_table(units, args.units_out)

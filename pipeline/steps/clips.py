@@ -1,0 +1,38 @@
+"""Cut a session into clips of sound and counts, and give each its role: training, validation or test."""
+
+SETTINGS = ("clips", "seed")
+
+
+def add_arguments(parser):
+    parser.add_argument("--sheet", required=True, help="sessions sheet (TSV)")
+    parser.add_argument("--session", required=True, help="name of the session")
+    parser.add_argument("--spectrogram", required=True, help="spectrogram.nc of the session")
+    parser.add_argument("--calls", required=True, help="calls.parquet of the session")
+    parser.add_argument("--counts", required=True, help="counts.nc of the session")
+    parser.add_argument("--out", required=True, help="clips.nc to write")
+
+
+def run(args, config):
+    from pipeline.clipping.making import make_clips
+    from pipeline.storage import read_dataset, read_table, write_dataset
+
+    chosen = config.clips
+    with read_dataset(args.spectrogram) as spectrogram, read_dataset(args.counts) as counts:
+        clips = make_clips(
+            spectrogram=spectrogram,
+            calls=read_table(args.calls),
+            counts=counts.load(),
+            mode=chosen.mode,
+            duration_s=chosen.duration_s,
+            stride_s=chosen.stride_s,
+            n_bands=chosen.n_bands,
+            n_frames=chosen.n_frames,
+            pre_s=chosen.counts.pre_s,
+            post_s=chosen.counts.post_s,
+            n_blocks=chosen.split.n_blocks,
+            validation_fraction=chosen.split.validation_fraction,
+            test_fraction=chosen.split.test_fraction,
+            guard_s=chosen.split.guard_s,
+            seed=config.seed,
+        )
+    write_dataset(clips, args.out)

@@ -1,0 +1,36 @@
+"""Draw the figures and write the self-contained HTML report."""
+
+import shlex
+from pathlib import Path
+
+from pipeline.report.html import draw_figures, write_report
+from pipeline.report.results import Results
+from pipeline.sessions import read_sessions
+
+# the report ends with the whole configuration
+SETTINGS = (
+    "sessions", "seed", "audio", "calls", "neural", "clips", "models", "training", "evaluation", "mapping", "simulation",
+)  # fmt: skip
+
+
+def add_arguments(parser):
+    parser.add_argument("--sheet", required=True, help="the sessions sheet (TSV)")
+    parser.add_argument("--tables", required=True, help="folder of the tables and of summary.json")
+    parser.add_argument("--prepared", required=True, help="folder with one folder a session")
+    parser.add_argument("--models", required=True, help="folder with one folder a model")
+    parser.add_argument("--out", required=True, help="the report (HTML) to write")
+    parser.add_argument("--figures", required=True, help="folder for the figures (SVG and PNG)")
+
+
+def run(args, config):
+    results = Results(
+        sessions=read_sessions(args.sheet, must_exist=False),
+        tables=Path(args.tables),
+        prepared=Path(args.prepared),
+        models=Path(args.models),
+    )
+    shown = draw_figures(results, args.figures)
+    options = ("sheet", "tables", "prepared", "models", "out", "figures")
+    given = [part for option in options for part in (f"--{option}", getattr(args, option))]
+    command = shlex.join(["duet", "report", "--config", "config.yaml", *given])
+    write_report(results, args.out, shown=shown, config=config.model_dump(mode="json"), command=command)

@@ -1,0 +1,23 @@
+"""Simulate sessions whose truth is known: song, spikes, two clocks, and truth.json."""
+
+import json
+from pathlib import Path
+
+from pipeline.simulation.session import simulate_sessions
+from pipeline.storage import written_whole
+
+SETTINGS = ("simulation", "seed")
+
+
+def add_arguments(parser):
+    parser.add_argument("--out-dir", help="folder to write to (default: simulation.out_dir of the configuration)")
+
+
+def run(args, config):
+    settings = config.simulation
+    out_dir = Path(args.out_dir or settings.out_dir)
+    choices = settings.model_dump(exclude={"out_dir"})
+    planted = simulate_sessions(out_dir=out_dir, seed=config.seed, n_processes=2, **choices)
+    truth = {"seed": config.seed, "settings": choices, **planted}
+    with written_whole(out_dir / "truth.json") as partial:
+        partial.write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")

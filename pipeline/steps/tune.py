@@ -1,0 +1,75 @@
+"""Test and describe each unit's tuning to the sounds of a session, without a model."""
+
+from pipeline.clock import Clock
+from pipeline.mapping.bands import band_grid_hz
+from pipeline.mapping.playback import band_power_on_bins
+from pipeline.mapping.profile import Counts, Options, profile_calls, profile_none, profile_playback
+from pipeline.sessions import find_session
+from pipeline.storage import read_dataset, read_table, write_dataset
+
+SETTINGS = ("seed", "mapping", "clips")
+
+
+def add_arguments(parser):
+    parser.add_argument("--sheet", required=True, help="sessions sheet (TSV)")
+    parser.add_argument("--session", required=True, help="name of the session in the sheet")
+    parser.add_argument("--spectrogram", required=True, help="spectrogram.nc of the session")
+    parser.add_argument("--calls", required=True, help="calls.parquet of the session")
+    parser.add_argument("--counts", required=True, help="counts.nc of the session")
+    parser.add_argument("--units", required=True, help="units.parquet of the session")
+    parser.add_argument("--clips", required=True, help="clips.nc of the session, for its split")
+    parser.add_argument("--out", required=True, help="tuning.nc to write")
+
+
+def run(args, config):
+    session = find_session(args.sheet, args.session)
+    settings = config.mapping
+    with read_dataset(args.counts) as dataset:
+        grid = dataset.load()
+    clock = Clock.from_dataset(grid)
+    units = Counts(
+        counts=grid["counts"].values,
+        valid=grid["valid"].values.astype(bool),
+        start_s=grid["bin"].values.astype(float),
+        bin_width_s=float(grid.attrs["bin_width_s"]),
+        unit_ids=[str(unit) for unit in grid["unit"].values],
+    )
+    options = Options(
+        n_surrogates=settings.n_surrogates,
+        n_surrogates_fine=settings.n_surrogates_fine,
+        n_bootstrap=settings.n_bootstrap,
+        max_lag_s=settings.max_lag_s,
+        seed=config.seed,
+        session=session.name,
+    )
+    calls = read_table(args.calls)
+    with read_dataset(args.clips) as clips:
+        start_s, split = clips["start_s"].values.astype(float), clips["split"].values.astype(str)
+        clip_duration_s = float(clips.attrs["duration_s"])
+    with read_dataset(args.spectrogram) as spectrogram:
+        edges_hz = band_grid_hz(
+            spectrogram["frequency"].values,
+            low_hz=float(spectrogram.attrs["low_hz"]),
+            high_hz=float(spectrogram.attrs["high_hz"]),
+            width_hz=settings.band_hz,
+            linear=str(spectrogram.attrs["scale"]) == "linear",
+        )
+        common = {"edges_hz": edges_hz, "options": options}
+        splits = {"clip_start_s": start_s, "clip_split": split}
+        if spectrogram.sizes["time"] == 0 or not units.unit_ids:
+            tuning = profile_none(units, **common)
+        elif len(calls) and config.clips.mode != "continuous":
+            tuning = profile_calls(units, calls, to_session=clock.to_session, **splits, **common)
+        else:
+            power_db = band_power_on_bins(
+                spectrogram,
+                to_session=clock.to_session,
+                edges_hz=edges_hz,
+                bin_start_s=units.start_s,
+                bin_width_s=units.bin_width_s,
+            )
+            tuning = profile_playback(units, power_db, clip_duration_s=clip_duration_s, **splits, **common)
+    tuning.attrs["subject"] = session.subject
+    regions = read_table(args.units).set_index("unit_id")["region"]
+    tuning["region"] = ("unit", regions.reindex(units.unit_ids).fillna("").astype(str).to_numpy(object))
+    write_dataset(tuning, args.out)

@@ -1,0 +1,308 @@
+"""Training: one loop for all families, on a CPU or GPUs, that stops early, resumes exactly and keeps a history.
+
+No global random state: an epoch's draws come from generators of (seed, epoch) alone, so that a training that was cut
+off goes on from its checkpoint to the same weights.
+"""
+
+import copy
+import hashlib
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from rich.console import Console
+from rich.progress import Progress
+from tensorboardX import SummaryWriter
+from torch import Tensor, nn
+
+from pipeline.clips import SessionClips
+from pipeline.errors import InputError
+from pipeline.seeds import numpy_generator, torch_generator
+from pipeline.storage import write_table, written_whole
+from pipeline.vae.assembly import to_batch
+from pipeline.vae.base import Batch, MultimodalVAE
+from pipeline.vae.likelihoods.negative_binomial import NegativeBinomial
+from pipeline.vae.likelihoods.poisson import Poisson
+
+VALIDATION_SAMPLES = 8  # posterior samples for validation bits/spike: enough to rank epochs
+CHUNK = 256  # clips that are predicted at once in validation
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How to train; the fields are those of the `training` section of the configuration."""
+
+    max_epochs: int
+    patience: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    clip_norm: float
+    precision: str
+    devices: int
+
+
+@dataclass
+class Progressed:
+    """Where a training stands; with the weights and the optimizer, all that a resume needs."""
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    best_score: float = -math.inf
+    best_epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class _Forward(nn.Module):
+    """Fabric and DDP follow `forward`, tensors in and tensors out."""
+
+    def __init__(self, model: MultimodalVAE):
+        super().__init__()
+        self.model = model
+
+    def forward(self, data, present, session, step, generator) -> tuple[Tensor, dict[str, Tensor]]:
+        objective = self.model.objective(Batch(data, present, session), step, generator)
+        return objective.value, objective.terms
+
+
+def train(
+    model: MultimodalVAE,
+    clips: Sequence[SessionClips],
+    *,
+    schedule: Schedule,
+    seed: int,
+    history_path: str | Path,
+    checkpoint_path: str | Path,
+    accelerator: str = "auto",
+    threads: int = 1,
+) -> pd.DataFrame:
+    """Fit `model` in place to the clips of split `train`; its best weights on split `validation` are kept.
+
+    The best epoch has the most validation bits/spike from audio to neural, where the family generates across
+    modalities, units have counts and clips hold both; else the highest validation objective. Parameters that
+    do not require gradients stay as they are. Returns the history, one row an epoch, which is also written to
+    `history_path` (CSV) and beside it as TensorBoard events. `checkpoint_path` is written after each epoch and
+    deleted at the end; a checkpoint of another training is ignored.
+
+    Raises InputError where a split holds no clips that the model can use.
+    """
+    fabric = _fabric(accelerator, schedule, threads)
+    training = _batches_of(model, clips, "train", fabric)
+    validation = _batches_of(model, clips, "validation", fabric)
+    mark = _fingerprint(model, training, schedule, seed)
+    model.to(fabric.device)
+    rates = _mean_counts(model, training)
+    forward, optimizer = fabric.setup(_Forward(model), _optimizer(model, schedule))
+    now, best = Progressed(), copy.deepcopy(model.state_dict())
+    saved = _read_checkpoint(checkpoint_path, mark, fabric.device)
+    if saved:
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        now, best = Progressed(**saved["progressed"]), saved["best"]
+        fabric.print(f"resumed after epoch {now.epoch}", file=sys.stderr)
+
+    events = Path(history_path).parent / "tensorboard"
+    writer = SummaryWriter(str(events), purge_step=now.epoch + 1) if fabric.is_global_zero else None
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not (fabric.is_global_zero and console.is_terminal)) as bar:
+        task = bar.add_task("training", total=schedule.max_epochs, completed=now.epoch)
+        while now.epoch < schedule.max_epochs and now.epoch - now.best_epoch < schedule.patience:
+            started = time.perf_counter()
+            row = _run_epoch(fabric, forward, optimizer, training, now, schedule, seed)
+            row |= _validate(model, validation, rates, seed)
+            score = row["bits_per_spike"] if math.isfinite(row["bits_per_spike"]) else row["validation_objective"]
+            if not math.isfinite(row["train_objective"]):
+                raise InputError(
+                    "the training diverged",
+                    found=f"objective {row['train_objective']} in epoch {now.epoch}",
+                    mend="lower training.learning_rate or training.clip_norm",
+                )
+            if score > now.best_score:
+                now.best_score, now.best_epoch = score, now.epoch
+                best = {name: value.detach().clone() for name, value in model.state_dict().items()}
+            now.seconds += time.perf_counter() - started
+            now.history.append({"epoch": now.epoch, "step": now.step, **row, "seconds": round(now.seconds, 3)})
+            if writer is not None:
+                for name, value in row.items():
+                    writer.add_scalar(name, value, now.epoch)
+                write_table(pd.DataFrame(now.history), history_path)
+                _write_checkpoint(checkpoint_path, mark, model, optimizer, now, best)
+            bar.update(task, advance=1, description=f"epoch {now.epoch}  best {now.best_score:.4g}")
+    model.load_state_dict(best)
+    model.eval()
+    if writer is not None:
+        writer.close()
+        Path(checkpoint_path).unlink(missing_ok=True)
+    return pd.DataFrame(now.history)
+
+
+def _fabric(accelerator: str, schedule: Schedule, threads: int) -> Fabric:
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    if accelerator == "cpu":
+        torch.set_num_threads(threads)
+    else:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS sums in varying order
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    # Not every session's weights are in every batch.
+    strategy = DDPStrategy(find_unused_parameters=True) if schedule.devices > 1 else "auto"
+    fabric = Fabric(accelerator=accelerator, devices=schedule.devices, strategy=strategy, precision=schedule.precision)
+    fabric.launch()
+    return fabric
+
+
+def _batches_of(model: MultimodalVAE, clips: Sequence[SessionClips], split: str, fabric: Fabric) -> list[Batch]:
+    """One batch a session with its usable clips of `split`: on the device where all fit, else in memory."""
+    batches = []
+    for session in clips:
+        batch = to_batch(session.where(split))
+        present = model.presence(batch)
+        usable = present.all(0) if model.needs_pairs else present.any(0)
+        if split == "train" and not usable.all():
+            fabric.print(f"{session.session}: {int((~usable).sum())} clips have too few modalities", file=sys.stderr)
+        if usable.any():
+            batches.append(batch.take(usable))
+    if not batches:
+        raise InputError(
+            f"no clips to use in split {split}",
+            where=", ".join(session.session for session in clips),
+            mend="record longer, or lower clips.split.guard_s or clips.split.n_blocks",
+        )
+    size = sum(x.nbytes for batch in batches for x in batch.data.values())
+    fits = fabric.device.type == "cpu" or size < torch.cuda.mem_get_info(fabric.device)[0] / 2
+    return [batch.to(fabric.device) for batch in batches] if fits else batches
+
+
+def _run_epoch(fabric, forward, optimizer, training, now, schedule, seed) -> dict[str, float]:
+    """One pass over the training clips; returns the means of the objective and its terms, and beta."""
+    model: MultimodalVAE = forward.module.model
+    model.train()
+    shuffle = numpy_generator(seed, "order", now.epoch)
+    noise = torch_generator(seed, "noise", now.epoch, fabric.global_rank, device=str(fabric.device))
+    pieces = [
+        (batch, rows) for batch in training for rows in _pieces(shuffle.permutation(len(batch)), schedule.batch_size)
+    ]
+    n_steps = schedule.max_epochs * len(pieces)
+    sums: dict[str, Tensor] = {}
+    for index in shuffle.permutation(len(pieces)):
+        batch, rows = pieces[index]
+        rows = torch.as_tensor(rows[fabric.global_rank :: fabric.world_size])
+        piece = batch.take(rows.to(next(iter(batch.present.values())).device)).to(fabric.device)
+        value, terms = forward(piece.data, piece.present, piece.session, now.step / n_steps, noise)
+        optimizer.zero_grad()
+        fabric.backward(-value.mean())
+        fabric.clip_gradients(forward, optimizer, max_norm=schedule.clip_norm)
+        optimizer.step()
+        now.step += 1
+        for name, term in ({"objective": value} | terms).items():
+            sums[name] = sums.get(name, 0) + term.detach().sum()
+    now.epoch += 1
+    n = sum(len(rows) for _, rows in pieces) / fabric.world_size
+    beta = model.beta_at((now.step - 1) / n_steps)
+    return {"beta": beta} | {f"train_{name}": float(total) / n for name, total in sums.items()}
+
+
+def _pieces(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Cut into equal pieces of at most `batch_size`: a short last piece would be a noisier step."""
+    return np.array_split(order, math.ceil(len(order) / batch_size))
+
+
+@torch.no_grad()
+def _validate(model: MultimodalVAE, validation: list[Batch], rates: dict[str, Tensor], seed: int) -> dict[str, float]:
+    """Objective with the final beta, its terms, and bits/spike from audio to neural (NaN where there is none).
+
+    The same noise in every epoch, so that epochs differ by their weights only.
+    """
+    model.eval()
+    device = model.speaks.device
+    noise = torch_generator(seed, "validation", device=str(device))
+    sums: dict[str, float] = {}
+    gain, n_spikes = 0.0, 0.0
+    for batch in validation:
+        for rows in torch.arange(len(batch)).split(CHUNK):
+            piece = batch.take(rows.to(next(iter(batch.present.values())).device)).to(device)
+            objective = model.objective(piece, 1.0, noise)
+            for name, value in ({"objective": objective.value} | objective.terms).items():
+                sums[name] = sums.get(name, 0.0) + float(value.sum())
+            if batch.session in rates:
+                more = cross_gain(model, piece, rates[batch.session], noise)
+                gain, n_spikes = gain + more[0], n_spikes + more[1]
+    n = sum(len(batch) for batch in validation)
+    bits = gain / (math.log(2) * n_spikes) if n_spikes else math.nan
+    return {f"validation_{name}": value / n for name, value in sums.items()} | {"bits_per_spike": bits}
+
+
+def cross_gain(model: MultimodalVAE, batch: Batch, rates: Tensor, generator: torch.Generator) -> tuple[float, float]:
+    """Poisson log-likelihood of the counts given the audio over that of mean counts `rates` (n_units,), nats; spikes.
+
+    The prediction is the mean over posterior samples of the decoded expected count.
+    """
+    both = batch.present["audio"] & batch.present["neural"]
+    if not both.any():
+        return 0.0, 0.0
+    paired = batch.take(both)
+    z = model.posterior(paired, ["audio"]).rsample(VALIDATION_SAMPLES, generator)
+    expected = model.decode(z, session=batch.session, names=["neural"])["neural"].mean.mean(0)  # (n, u, bin)
+    counts = paired.data["neural"]
+    null = rates.unsqueeze(-1)
+    gain = counts * torch.log(expected / null) - (expected - null)
+    return float(gain.nansum()), float(counts.nansum())
+
+
+def _mean_counts(model: MultimodalVAE, training: list[Batch]) -> dict[str, Tensor]:
+    """Mean count of each unit in training, by session; empty where bits/spike have no meaning for the model."""
+    if not model.cross_generates or not {"audio", "neural"} <= set(model.modalities):
+        return {}
+    if model.modalities["neural"].likelihood not in (Poisson, NegativeBinomial):
+        return {}
+    rates = {}
+    for batch in training:
+        if batch.present.get("neural", torch.zeros(1)).any():
+            counts = batch.data["neural"][batch.present["neural"]]
+            floor = 0.5 / counts[:, 0].numel()
+            rates[batch.session] = counts.nanmean((0, 2)).nan_to_num(nan=0.0).clamp(min=floor).to(model.speaks.device)
+    return rates
+
+
+def _optimizer(model: MultimodalVAE, schedule: Schedule) -> torch.optim.Optimizer:
+    """AdamW; biases, dispersions and scales (fewer than two axes) do not decay."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": schedule.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=schedule.learning_rate)
+
+
+def _fingerprint(model: MultimodalVAE, training: list[Batch], schedule: Schedule, seed: int) -> str:
+    """Tells this training from any other: its settings, starting weights and data."""
+    digest = hashlib.sha256(json.dumps([asdict(schedule), seed, type(model).__name__, model.beta]).encode())
+    for value in (*model.state_dict().values(), *(x for batch in training for x in batch.data.values())):
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _write_checkpoint(path, mark, model, optimizer, now: Progressed, best: dict[str, Tensor]) -> None:
+    with written_whole(path) as partial:
+        saved = {"mark": mark, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        torch.save(saved | {"progressed": asdict(now), "best": best}, partial)
+
+
+def _read_checkpoint(path: str | Path, mark: str, device: torch.device) -> dict[str, Any] | None:
+    """What was saved for the training `mark`, or None."""
+    if not Path(path).exists():
+        return None
+    saved = torch.load(path, map_location=device, weights_only=True)
+    return saved if saved["mark"] == mark else None

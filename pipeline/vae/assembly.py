@@ -1,0 +1,336 @@
+"""From clips and settings to a model, and from a model to a file and back.
+
+A model's `spec` is a dict of plain values that says all that is needed to build it without the data.
+"""
+
+import importlib
+import inspect
+import math
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from pipeline.clips import SessionClips
+from pipeline.errors import InputError
+from pipeline.seeds import torch_generator
+from pipeline.storage import written_whole
+from pipeline.vae import families
+from pipeline.vae.base import Batch, MultimodalVAE
+from pipeline.vae.modality import Modality
+from pipeline.vae.networks import CountDecoder, CountEncoder, SpectrogramDecoder, SpectrogramEncoder
+
+# What a likelihood of counts learns for each unit beside the mean, and whether its mean is on a log scale.
+NEURAL_LIKELIHOODS = {
+    "poisson": {"log_link": True, "spread": None},
+    "negative_binomial": {"log_link": True, "spread": "log_dispersion"},
+    "gaussian": {"log_link": False, "spread": "log_scale"},
+}
+CHUNK = 1024  # clips that are embedded at once
+GEOMETRY = ("frequency_hz", "frame_s", "bin_s")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A trained model in evaluation mode and what it was trained on."""
+
+    model: MultimodalVAE
+    spec: dict[str, Any]
+    family: str
+    latent_dim: int
+    seed: int
+    modalities: tuple[str, ...]
+    sessions: dict[str, list[str]]  # unit_ids of each session that has units
+    frequency_hz: np.ndarray
+    frame_s: np.ndarray
+    bin_s: np.ndarray
+    bin_width_s: float
+
+
+def family_class(name: str) -> type[MultimodalVAE]:
+    """The model class in the file `name` of this folder.
+
+    Raises InputError, with the families that exist, where there is none.
+    """
+    if name not in families():
+        raise InputError("no such family of models", found=name, allowed=families())
+    module = importlib.import_module(f"pipeline.vae.{name}")
+    return next(
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, MultimodalVAE) and value.__module__ == module.__name__
+    )
+
+
+def describe(
+    clips: Sequence[SessionClips],
+    *,
+    family: str,
+    latent_dim: int,
+    seed: int,
+    audio_likelihood: str,
+    neural_likelihood: str,
+    audio_weight: float | str,
+    neural_weight: float | str,
+    hidden: int,
+    n_factors: int,
+    n_basis: int,
+    count_dropout: float,
+    beta: float,
+    warmup_fraction: float,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """The spec of a model for these clips; a modality that no clip holds is left out.
+
+    Raises InputError where the sessions' clips differ in shape, or an option is not the family's.
+    """
+    check_geometry(clips)
+    _check_options(family, options)
+    first = clips[0]
+    modalities = [m for row, m in enumerate(("audio", "neural")) if any(c.present[:, row].any() for c in clips)]
+    sessions = {c.session: list(c.unit_ids) for c in clips if c.unit_ids and c.present[:, 1].any()}
+    n_units = np.mean([len(units) for units in sessions.values()]) if sessions else 0
+    dims = {"audio": first.frequency_hz.size * first.frame_s.size, "neural": float(n_units * first.bin_s.size)}
+    largest = max(dims[name] for name in modalities)
+    weights = {"audio": audio_weight, "neural": neural_weight}
+    return {
+        "family": family,
+        "latent_dim": latent_dim,
+        "seed": seed,
+        "modalities": modalities,
+        "sessions": sessions,
+        **{name: np.asarray(getattr(first, name), float).tolist() for name in GEOMETRY},
+        "bin_width_s": float(first.bin_width_s),
+        "likelihoods": {"audio": audio_likelihood, "neural": neural_likelihood},
+        "weights": {m: largest / dims[m] if weights[m] == "dim" else float(weights[m]) for m in modalities},
+        "hidden": hidden,
+        "n_factors": n_factors,
+        "n_basis": n_basis,
+        "count_dropout": count_dropout,
+        "beta": beta,
+        "warmup_fraction": warmup_fraction,
+        "options": options,
+    }
+
+
+def extend(spec: dict[str, Any], clips: Sequence[SessionClips]) -> dict[str, Any]:
+    """The spec with the sessions of `clips` that it lacks, after its own.
+
+    Raises InputError where the clips do not fit the model or none of them brings new units.
+    """
+    for name in GEOMETRY:
+        for session in clips:
+            here, there = np.asarray(getattr(session, name)), np.asarray(spec[name])
+            if here.shape != there.shape or not np.allclose(here, there):
+                raise InputError(
+                    f"these clips do not fit the trained model: {name} differs",
+                    where=session.session,
+                    found=f"{here.size} values from {here.flat[0]:g}",
+                    allowed=f"{there.size} values from {there.flat[0]:g}",
+                    mend="cut them with the configuration that the model was trained with",
+                )
+    new = {c.session: list(c.unit_ids) for c in clips if c.session not in spec["sessions"] and c.present[:, 1].any()}
+    if "neural" not in spec["modalities"] or not new:
+        raise InputError(
+            "nothing to fit: no session brings units that the model does not have",
+            found=[c.session for c in clips],
+            mend="give the clips of a session that the model was not trained with",
+        )
+    return spec | {"sessions": spec["sessions"] | new}
+
+
+def assemble(spec: dict[str, Any], generator: torch.Generator | None = None) -> MultimodalVAE:
+    """Build the model of a spec with weights from `generator` (by default the one of the spec's seed)."""
+    generator = generator or torch_generator(spec["seed"], "weights")
+    sessions = {name: len(units) for name, units in spec["sessions"].items()}
+    private = spec["options"].get("private_dim") or {}
+    modalities = []
+    for name in spec["modalities"]:
+        common = {
+            "hidden": spec["hidden"],
+            "n_latents": spec["latent_dim"] + private.get(name, 0),
+            "generator": generator,
+        }
+        likelihood = spec["likelihoods"][name]
+        if name == "audio":
+            common |= {"n_frequencies": len(spec["frequency_hz"]), "n_frames": len(spec["frame_s"])}
+            encoder, decoder = SpectrogramEncoder(**common), SpectrogramDecoder(**common)
+        else:
+            common |= {"sessions": sessions, "n_bins": len(spec["bin_s"]), "n_factors": spec["n_factors"]}
+            encoder = CountEncoder(dropout=spec["count_dropout"], **common)
+            decoder = CountDecoder(n_basis=spec["n_basis"], **NEURAL_LIKELIHOODS[likelihood], **common)
+        modalities.append(Modality(name, encoder, decoder, likelihood, spec["weights"][name]))
+    return family_class(spec["family"])(
+        modalities,
+        latent_dim=spec["latent_dim"],
+        beta=spec["beta"],
+        warmup_fraction=spec["warmup_fraction"],
+        **spec["options"],
+    )
+
+
+def standardise(model: MultimodalVAE, clips: Sequence[SessionClips], sessions: Sequence[str] | None = None) -> None:
+    """Set centres, scales and the units' starting rates from training clips.
+
+    With `sessions`, only what belongs to those sessions' units.
+    """
+    if "audio" in model.modalities and sessions is None:
+        heard = np.concatenate([c.spectrogram[c.present[:, 0]] for c in clips])  # (n, f, t)
+        center = np.nanmean(heard, axis=(0, 2), dtype=np.float64)[:, None]
+        scale = math.sqrt(np.nanmean((heard - center.astype(np.float32)) ** 2, dtype=np.float64))
+        for network in (model.modalities["audio"].encoder, model.modalities["audio"].decoder):
+            network.center_db.copy_(torch.as_tensor(center))
+            network.scale_db.fill_(max(scale, 1e-3))
+    if "neural" not in model.modalities:
+        return
+    encoder, decoder = model.modalities["neural"].encoder, model.modalities["neural"].decoder
+    for session in clips:
+        if session.session in encoder.sessions and (sessions is None or session.session in sessions):
+            _start_units(encoder, decoder, encoder.sessions[session.session], session.counts[session.present[:, 1]])
+
+
+def _start_units(encoder: CountEncoder, decoder: CountDecoder, key: str, counts: np.ndarray) -> None:
+    counts = counts.swapaxes(1, 2).reshape(-1, counts.shape[1]).astype(np.float64)  # (elements, units)
+    n_seen = np.maximum((~np.isnan(counts)).sum(0), 1)
+    mean = np.nansum(counts, 0) / n_seen
+    variance = np.nansum((counts - mean) ** 2, 0) / n_seen
+    floor = 0.5 / n_seen  # a unit that was silent in training may still fire once
+    getattr(encoder, f"center_{key}").copy_(torch.as_tensor(mean[:, None]))
+    getattr(encoder, f"scale_{key}").copy_(torch.as_tensor(np.sqrt(np.maximum(variance, floor))[:, None]))
+    with torch.no_grad():
+        start = np.log(np.maximum(mean, floor)) if decoder.log_link else mean
+        decoder.bias[key].copy_(torch.as_tensor(start))
+        if decoder.spread == "log_dispersion":
+            r = mean**2 / np.maximum(variance - mean, mean**2 / 100 + 1e-12)  # moments, at most 100
+            decoder.log_spread[key].copy_(torch.as_tensor(np.log(np.maximum(r, 0.05))))
+        elif decoder.spread == "log_scale":
+            decoder.log_spread[key].copy_(torch.as_tensor(0.5 * np.log(np.maximum(variance, 1e-8))))
+
+
+def save_model(path: str | Path, model: MultimodalVAE, spec: dict[str, Any]) -> None:
+    """Write spec and weights; the file holds tensors and plain values only."""
+    state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    with written_whole(path) as partial:
+        torch.save({"spec": spec, "state": state}, partial)
+
+
+def load_model(path: str | Path, device: str = "cpu") -> LoadedModel:
+    """Read what `save_model` wrote, in evaluation mode.
+
+    Raises InputError where the file is missing or is no model.
+    """
+    try:
+        saved = torch.load(path, map_location=device, weights_only=True)
+        spec, state = saved["spec"], saved["state"]
+    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError("cannot read this model", where=path, found=error, mend="train it again") from error
+    model = assemble(spec)
+    model.load_state_dict(state)
+    return LoadedModel(
+        model=model.to(device).eval(),
+        spec=spec,
+        modalities=tuple(spec["modalities"]),
+        **{name: spec[name] for name in ("family", "latent_dim", "seed", "sessions", "bin_width_s")},
+        **{name: np.array(spec[name]) for name in GEOMETRY},
+    )
+
+
+def add_sessions(
+    path: str | Path, clips: Sequence[SessionClips]
+) -> tuple[MultimodalVAE, dict[str, Any], list[SessionClips]]:
+    """The model at `path` with read-in and read-out for new sessions, all else frozen; its spec; the new sessions' clips.
+
+    Raises InputError as `extend` does.
+    """
+    trained = load_model(path)
+    spec = extend(trained.spec, clips)
+    model = assemble(spec)
+    model.load_state_dict(trained.model.state_dict(), strict=False)
+    new = [session for session in clips if session.session in spec["sessions"].keys() - trained.sessions.keys()]
+    standardise(model, [c.where("train") for c in new], [c.session for c in new])
+    keys = {model.modalities["neural"].decoder.sessions[c.session] for c in new}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.rsplit(".", 1)[-1] in keys)
+    return model, spec, new
+
+
+def embed(loaded: LoadedModel, clips: Sequence[SessionClips]) -> pd.DataFrame:
+    """Posterior means: session, clip, split, given, z0, z1, ...; the clips that have all that is given."""
+    model = loaded.model
+    choices = [(name,) for name in loaded.modalities]
+    if model.cross_generates and len(choices) > 1:
+        choices.append(loaded.modalities)
+    tables = []
+    for session in clips:
+        batch = to_batch(session)
+        for given in choices:
+            rows = model.presence(batch)[[name in given for name in model.modalities]].all(0).nonzero().squeeze(-1)
+            known = "neural" not in given or session.session in loaded.sessions
+            if len(rows) and known:
+                with torch.no_grad():
+                    parts = [model.posterior(batch.take(part), given).mean for part in rows.split(CHUNK)]
+                z = torch.cat(parts).numpy()
+                table = pd.DataFrame(z, columns=[f"z{i}" for i in range(z.shape[1])])
+                table.insert(0, "session", session.session)
+                table.insert(1, "clip", rows.numpy())
+                table.insert(2, "split", session.split[rows.numpy()])
+                table.insert(3, "given", "+".join(given))
+                tables.append(table)
+    if not tables:
+        raise InputError("no clip holds a modality of this model", allowed=loaded.modalities)
+    return pd.concat(tables, ignore_index=True)
+
+
+def to_batch(clips: SessionClips, indices: Sequence[int] | np.ndarray | None = None, device: str = "cpu") -> Batch:
+    """The clips, or those at `indices`, as tensors on `device`; a session without units has no neural data."""
+    chosen = clips if indices is None else clips.take(np.asarray(indices))
+
+    def tensor(x: np.ndarray) -> Tensor:
+        return torch.as_tensor(np.ascontiguousarray(x), device=device)
+
+    data = {"audio": tensor(chosen.spectrogram.astype(np.float32, copy=False))}
+    present = {"audio": tensor(chosen.present[:, 0].astype(bool))}
+    if clips.unit_ids:
+        data["neural"] = tensor(chosen.counts.astype(np.float32, copy=False))
+        present["neural"] = tensor(chosen.present[:, 1].astype(bool))
+    return Batch(data, present, chosen.session)
+
+
+def check_geometry(clips: Sequence[SessionClips]) -> None:
+    """Raise InputError unless all sessions' clips have the same bands, frames and bins."""
+    first = clips[0]
+    for session in clips[1:]:
+        for name in (*GEOMETRY, "bin_width_s"):
+            here, there = np.asarray(getattr(session, name)), np.asarray(getattr(first, name))
+            if here.shape != there.shape or not np.allclose(here, there):
+                raise InputError(
+                    f"the clips of two sessions differ in {name}",
+                    where=session.session,
+                    found=f"{here.size} values from {here.flat[0]:g}",
+                    allowed=f"{there.size} values from {there.flat[0]:g}, as in {first.session}",
+                    mend="cut all sessions with one configuration",
+                )
+
+
+def _check_options(family: str, options: dict[str, Any]) -> None:
+    known: set[str] = set()
+    for cls in family_class(family).__mro__:
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        known |= {p.name for p in parameters if p.kind == p.KEYWORD_ONLY}
+        if not any(p.kind == p.VAR_KEYWORD for p in parameters):
+            break
+    known -= {"latent_dim", "beta", "warmup_fraction"}
+    for name in options:
+        if name not in known:
+            raise InputError(f"models.options.{family}: unknown option", found=name, allowed=sorted(known))
+    for name in options.get("private_dim") or {}:
+        if name not in ("audio", "neural"):
+            raise InputError(
+                f"models.options.{family}.private_dim: unknown modality", found=name, allowed=["audio", "neural"]
+            )

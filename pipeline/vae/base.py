@@ -1,0 +1,264 @@
+"""What all families share: batches with missing modalities, objectives per sample, posteriors, decoding."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import InputError
+from pipeline.vae.gaussians import mixture_log_prob
+from pipeline.vae.likelihoods import Likelihood
+from pipeline.vae.modality import Modality
+
+__all__ = ["Batch", "Experts", "Modality", "MultimodalVAE", "Objective", "Posterior"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one session: data (n, *features) and presence (n,) by modality.
+
+    Rows that are not present may hold anything; NaN elements of present rows are missing too.
+    """
+
+    data: dict[str, Tensor]
+    present: dict[str, Tensor]
+    session: str | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.present.values())))
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same samples on `device`."""
+        return self._each(lambda x: x.to(device))
+
+    def take(self, rows: Tensor) -> "Batch":
+        """The samples at `rows`."""
+        return self._each(lambda x: x[rows])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        return replace(
+            self,
+            data={name: change(x) for name, x in self.data.items()},
+            present={name: change(x) for name, x in self.present.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is maximised, per sample in nats, and the parts that it is made of (log-likelihoods, KL), unweighted."""
+
+    value: Tensor  # (n,)
+    terms: dict[str, Tensor] = field(default_factory=dict)  # each (n,)
+
+    @property
+    def loss(self) -> Tensor:
+        """Minus the mean over samples, nats."""
+        return -self.value.mean()
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """q(z|x): for each row an equally weighted mixture of those Gaussian components that are present.
+
+    means, log_variances: (c, n, d); present: bool (c, n), at least one a row.
+    """
+
+    means: Tensor
+    log_variances: Tensor
+    present: Tensor
+
+    @classmethod
+    def single(cls, mean: Tensor, log_variance: Tensor) -> "Posterior":
+        """One Gaussian a row, from (n, d) each."""
+        present = torch.ones((1, len(mean)), dtype=torch.bool, device=mean.device)
+        return cls(mean.unsqueeze(0), log_variance.unsqueeze(0), present)
+
+    @property
+    def _shares(self) -> Tensor:
+        present = self.present.to(self.means.dtype)
+        return (present / present.sum(0)).unsqueeze(-1)  # (c, n, 1)
+
+    @property
+    def mean(self) -> Tensor:
+        """E[z], (n, d)."""
+        return (self._shares * self.means).sum(0)
+
+    @property
+    def variance(self) -> Tensor:
+        """Var[z] of the mixture per latent, (n, d)."""
+        return (self._shares * (self.log_variances.exp() + (self.means - self.mean) ** 2)).sum(0)
+
+    def rsample(self, k: int = 1, generator: torch.Generator | None = None) -> Tensor:
+        """`k` pathwise samples (k, n, d), spread evenly over each row's components.
+
+        Systematic: every component's expected number of samples is k / (its row's components), the real one is at
+        most one off; with k = 1 the component is drawn at random, for every row on its own.
+        """
+        _, n, d = self.means.shape
+        if len(self.means) == 1:
+            mean, log_variance = self.means, self.log_variances  # (1, n, d)
+        else:
+            start = torch.rand(n, generator=generator, device=self.means.device)
+            steps = torch.arange(k, device=self.means.device).unsqueeze(1)  # (k, 1)
+            counts = self.present.sum(0)
+            place = ((steps + start) / k * counts).long().clamp(max=counts - 1)  # (k, n), among the present ones
+            order = torch.argsort((~self.present).to(torch.int8), dim=0, stable=True)  # present components first
+            component = order.gather(0, place)
+            rows = torch.arange(n, device=self.means.device)
+            mean, log_variance = self.means[component, rows], self.log_variances[component, rows]  # (k, n, d)
+        noise = torch.randn((k, n, d), generator=generator, device=self.means.device, dtype=self.means.dtype)
+        return mean + torch.exp(0.5 * log_variance) * noise
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log q(z|x) of the whole mixture, (..., n, d) -> (..., n) in nats."""
+        return mixture_log_prob(z, self.means, self.log_variances, self.present)
+
+
+@dataclass(frozen=True)
+class Experts:
+    """Encoder outputs laid out over all latents: means, log_variances (m, n, d); present bool (m, n).
+
+    speaks: bool (m, d), the latents that modality m has a say in (shared ones and its private ones).
+    """
+
+    means: Tensor
+    log_variances: Tensor
+    present: Tensor
+    speaks: Tensor
+
+    def mask(self, members: Tensor) -> Tensor:
+        """The `present` of `product_of_experts`, (m, n, d), for subset members bool (m, n)."""
+        return members.unsqueeze(-1) & self.speaks.unsqueeze(1)
+
+
+class MultimodalVAE(nn.Module):
+    """Modalities around one latent space with prior N(0, I).
+
+    z holds `latent_dim` shared latents, then the private ones of each modality in order (`private_dim`); a decoder
+    sees the shared ones and its own. `beta` weighs the KL terms and rises from 0 over the first `warmup_fraction`
+    of the training. A family overrides `posterior` and `objective`.
+    """
+
+    cross_generates = True  # whether z inferred from one modality can be decoded to another
+    needs_pairs = False  # whether samples with a missing modality cannot be trained on
+
+    def __init__(
+        self,
+        modalities: Sequence[Modality],
+        *,
+        latent_dim: int,
+        beta: float = 1.0,
+        warmup_fraction: float = 0.0,
+        private_dim: dict[str, int] | None = None,
+    ):
+        super().__init__()
+        private = private_dim or {}
+        self.modalities = nn.ModuleDict({modality.name: modality for modality in modalities})
+        self.beta = beta
+        self.warmup_fraction = warmup_fraction
+        self.n_latents = latent_dim + sum(private.get(name, 0) for name in self.modalities)
+        speaks = torch.zeros(len(self.modalities), self.n_latents, dtype=torch.bool)
+        speaks[:, :latent_dim] = True
+        start = latent_dim
+        for row, name in enumerate(self.modalities):
+            speaks[row, start : start + private.get(name, 0)] = True
+            start += private.get(name, 0)
+        self.register_buffer("speaks", speaks, persistent=False)
+
+    def posterior(self, batch: Batch, given: Collection[str], generator: torch.Generator | None = None) -> Posterior:
+        """q(z | those modalities of `given` that a row has); the prior for rows that have none."""
+        raise NotImplementedError
+
+    def objective(self, batch: Batch, step: float, generator: torch.Generator | None = None) -> Objective:
+        """What is maximised; `step` is the share of the training that is done, 0 to 1 (it sets beta)."""
+        raise NotImplementedError
+
+    def decode(
+        self, z: Tensor, *, session: str | None = None, names: Collection[str] | None = None
+    ) -> dict[str, Likelihood]:
+        """p(x_m|z) for z (..., n_latents), of all modalities or of `names`.
+
+        Modalities that `session` was trained without are left out. `session` may be None where no network is specific
+        to a session or the model knows one session only; otherwise InputError names the sessions.
+        """
+        wanted = self.modalities if names is None else names
+        return {
+            name: modality.decode(z[..., self.speaks[row]], session=session)
+            for row, (name, modality) in enumerate(self.modalities.items())
+            if name in wanted and self._serves(modality, session)
+        }
+
+    def generate(
+        self, n: int, generator: torch.Generator | None = None, *, session: str | None = None
+    ) -> dict[str, Tensor]:
+        """Expected data of `n` draws from the prior, the same draw for all modalities: (n, *features) each."""
+        dtype = next((p.dtype for p in self.parameters()), torch.get_default_dtype())
+        z = torch.randn((n, self.n_latents), generator=generator, device=self.speaks.device, dtype=dtype)
+        return {name: likelihood.mean for name, likelihood in self.decode(z, session=session).items()}
+
+    def beta_at(self, step: float) -> float:
+        """The weight of the KL terms when a share `step` of the training is done."""
+        return self.beta * min(1.0, step / self.warmup_fraction) if self.warmup_fraction else self.beta
+
+    def presence(self, batch: Batch, given: Collection[str] | None = None) -> Tensor:
+        """Which rows have which modality of `given` (all where None), bool (m, n)."""
+        absent = torch.zeros(len(batch), dtype=torch.bool, device=self.speaks.device)
+        return torch.stack(
+            [
+                batch.present[name] if name in batch.data and (given is None or name in given) else absent
+                for name in self.modalities
+            ]
+        )
+
+    def experts(
+        self, batch: Batch, given: Collection[str] | None = None, generator: torch.Generator | None = None
+    ) -> Experts:
+        """Run each encoder on the rows that have its modality."""
+        unknown = set(given or ()) - set(self.modalities)
+        if unknown:
+            raise InputError("no such modality in this model", found=sorted(unknown)[0], allowed=list(self.modalities))
+        present = self.presence(batch, given)  # (m, n)
+        means, log_variances = [], []
+        for row, (name, modality) in enumerate(self.modalities.items()):
+            mean = torch.zeros((len(batch), self.n_latents), device=self.speaks.device)
+            log_variance = mean
+            rows = present[row].nonzero().squeeze(-1)
+            if len(rows):
+                parts = modality.encode(batch.data[name][rows], session=batch.session, generator=generator)
+                latents = self.speaks[row].nonzero().squeeze(-1)
+                mean, log_variance = (self._spread(part, rows, latents, len(batch)) for part in parts)
+            means.append(mean)
+            log_variances.append(log_variance)
+        return Experts(torch.stack(means), torch.stack(log_variances), present, self.speaks)
+
+    def log_likelihoods(self, batch: Batch, z: Tensor, members: Tensor) -> dict[str, Tensor]:
+        """log p(x_m|z) in nats, 0 where members (m, n) is False: z (..., n, d) -> (..., n) by modality.
+
+        Only the rows that are asked for are decoded and compared.
+        """
+        found = {}
+        for row, name in enumerate(self.modalities):
+            rows = members[row].nonzero().squeeze(-1)
+            value = torch.zeros(z.shape[:-1], dtype=z.dtype, device=z.device)
+            if len(rows):
+                likelihood = self.decode(z[..., rows, :], session=batch.session, names=[name])[name]
+                value = value.index_copy(-1, rows, likelihood.log_prob(batch.data[name][rows]).to(z.dtype))
+            found[name] = value
+        return found
+
+    def weighted(self, log_likelihoods: dict[str, Tensor]) -> Tensor:
+        """sum_m lambda_m log p(x_m|z)."""
+        return sum(self.modalities[name].weight * value for name, value in log_likelihoods.items())
+
+    def _spread(self, values: Tensor, rows: Tensor, latents: Tensor, n: int) -> Tensor:
+        if len(rows) == n and len(latents) == self.n_latents:
+            return values
+        wide = values.new_zeros((len(rows), self.n_latents)).index_copy(1, latents, values)
+        return values.new_zeros((n, self.n_latents)).index_copy(0, rows, wide)
+
+    @staticmethod
+    def _serves(modality: Modality, session: str | None) -> bool:
+        if session is None and not modality.serves(None):
+            raise InputError("name the session to decode for", allowed=list(modality.decoder.sessions))
+        return modality.serves(session)

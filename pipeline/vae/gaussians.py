@@ -1,0 +1,62 @@
+"""Diagonal Gaussians: products, divergences and mixtures, all in log space and without epsilons."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def normal_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(z; mean, exp(log_variance)) in nats, summed over the last axis; shapes (..., n, d) -> (..., n)."""
+    squared = (z - mean) ** 2 * torch.exp(-log_variance)
+    return -0.5 * (squared + log_variance + math.log(2 * math.pi)).sum(-1)
+
+
+def product_of_experts(
+    means: Tensor, log_variances: Tensor, present: Tensor | None = None, prior_expert: bool = True
+) -> tuple[Tensor, Tensor]:
+    """The Gaussian that is proportional to the product of Gaussian experts (Wu & Goodman 2018, section 2.2).
+
+    T* = [1 if prior_expert] + sum_m T_m and mean* = sum_m T_m mean_m / T*, by logsumexp of the log precisions.
+
+    means, log_variances: (m, n, d). present: bool (m, n), or (m, n, d) where an expert speaks for some latents only;
+    absent experts may hold anything, NaN included. Latents for which no expert speaks keep the prior N(0, 1).
+    Returns mean and log variance, each (n, d).
+    """
+    if present is None:
+        present = torch.ones(means.shape[:2], dtype=torch.bool, device=means.device)
+    if present.ndim == 2:
+        present = present.unsqueeze(-1)
+    present = present.expand(means.shape)  # (m, n, d)
+    with_prior = torch.ones_like(present[0]) if prior_expert else ~present.any(0)
+    present = torch.cat([present, with_prior.unsqueeze(0)])  # (m + 1, n, d)
+    prior = torch.zeros_like(means[:1])
+    log_precisions = torch.cat([-log_variances, prior]).masked_fill(~present, -math.inf)
+    shares = torch.softmax(log_precisions, 0)  # T_m / T*
+    mean = (shares * torch.cat([means, prior]).masked_fill(~present, 0)).sum(0)
+    return mean, -torch.logsumexp(log_precisions, 0)
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, exp(log_variance)) || N(0, I)) in nats; (..., n, d) -> (..., n)."""
+    return 0.5 * (mean**2 + torch.expm1(log_variance) - log_variance).sum(-1)
+
+
+def kl_divergence(mean_q: Tensor, log_variance_q: Tensor, mean_p: Tensor, log_variance_p: Tensor) -> Tensor:
+    """KL(q || p) of diagonal Gaussians in nats; (..., n, d) -> (..., n)."""
+    log_ratio = log_variance_q - log_variance_p
+    return 0.5 * ((mean_q - mean_p) ** 2 * torch.exp(-log_variance_p) + torch.expm1(log_ratio) - log_ratio).sum(-1)
+
+
+def mixture_log_prob(z: Tensor, means: Tensor, log_variances: Tensor, present: Tensor | None = None) -> Tensor:
+    """log of the equally weighted mixture of the components that a row has, in nats.
+
+    z: (..., n, d); means, log_variances: (m, n, d), present: bool (m, n), at least one component a row.
+    Returns (..., n).
+    """
+    if present is None:
+        present = torch.ones(means.shape[:2], dtype=torch.bool, device=means.device)
+    means = means.masked_fill(~present.unsqueeze(-1), 0)
+    log_variances = log_variances.masked_fill(~present.unsqueeze(-1), 0)
+    each = normal_log_prob(z.unsqueeze(-3), means, log_variances)  # (..., m, n)
+    return torch.logsumexp(each.masked_fill(~present, -math.inf), -2) - present.sum(0).log()

@@ -1,0 +1,21 @@
+"""Poisson counts."""
+
+import torch
+from torch import Tensor
+
+from pipeline.vae.likelihoods import Likelihood
+
+
+class Poisson(Likelihood):
+    """log p(x) = x log m - m - log x!, m = exp(log_mean) the expected count in a bin."""
+
+    def __init__(self, log_mean: Tensor, *, feature_dims: int = 1):
+        super().__init__(feature_dims=feature_dims)
+        self.log_mean = log_mean
+
+    @property
+    def mean(self) -> Tensor:
+        return torch.exp(self.log_mean)
+
+    def element_log_prob(self, x: Tensor) -> Tensor:
+        return x * self.log_mean - torch.exp(self.log_mean) - torch.lgamma(x + 1)

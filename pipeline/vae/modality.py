@@ -1,0 +1,72 @@
+"""One kind of data: its encoder, its decoder and the likelihood that joins them to the latents."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.vae.likelihoods import Likelihood, likelihood_class
+
+
+class Contextual(nn.Module):
+    """A network that is called with `session=` and `generator=` besides its input.
+
+    `sessions` names the sessions that it has weights for; None: it serves any.
+    """
+
+    sessions: dict[str, str] | None = None
+
+
+class Modality(nn.Module):
+    """Name, encoder q(z|x), decoder and likelihood p(x|z), and the weight lambda of that likelihood in training.
+
+    encoder: x (n, ...) -> mean and log variance, each (n, d). decoder: z (..., d) -> the likelihood's parameters,
+    a tensor, a tuple or a dict, with axes (..., *features). likelihood: a name of `pipeline.vae.likelihoods`, or
+    anything that makes a Likelihood from those parameters and `feature_dims=`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        likelihood: str | Callable[..., Likelihood],
+        weight: float = 1.0,
+    ):
+        super().__init__()
+        self.name = name
+        self.encoder = encoder
+        self.decoder = decoder
+        self.likelihood = likelihood_class(likelihood) if isinstance(likelihood, str) else likelihood
+        self.weight = weight
+
+    def serves(self, session: str | None) -> bool:
+        """Whether the decoder has weights for `session`; None stands for the only one."""
+        sessions = getattr(self.decoder, "sessions", None)
+        return sessions is None or session in sessions or (session is None and len(sessions) == 1)
+
+    def encode(
+        self, x: Tensor, *, session: str | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z|x), each (n, d)."""
+        mean, log_variance = _call(self.encoder, x, session, generator)
+        return _full(mean), _full(log_variance)
+
+    def decode(self, z: Tensor, *, session: str | None = None) -> Likelihood:
+        """p(x|z) for z (..., d)."""
+        parameters = _call(self.decoder, z, session, None)
+        if isinstance(parameters, dict):
+            named = {key: _full(value) for key, value in parameters.items()}
+            first = next(iter(named.values()))
+            return self.likelihood(**named, feature_dims=first.ndim - z.ndim + 1)
+        ordered = [_full(p) for p in (parameters if isinstance(parameters, tuple | list) else [parameters])]
+        return self.likelihood(*ordered, feature_dims=ordered[0].ndim - z.ndim + 1)
+
+
+def _call(network: nn.Module, x: Tensor, session: str | None, generator: torch.Generator | None):
+    return network(x, session=session, generator=generator) if isinstance(network, Contextual) else network(x)
+
+
+def _full(x: Tensor) -> Tensor:
+    """Densities need single precision even where layers run in half."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -1,0 +1,220 @@
+"""The networks of the two modalities: small MLPs for spectrograms, per-session low-rank layers for units."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.errors import InputError
+from pipeline.vae.modality import Contextual
+
+MAX_LOG_COUNT = 7.0  # e^7 = 1100 spikes a bin: no neuron, but a guard against overflow in the first steps
+
+
+def dense(n_in: int, n_out: int, generator: torch.Generator | None, gain: float = 1.0) -> nn.Linear:
+    """A linear layer with weights U(-gain/sqrt(n_in), gain/sqrt(n_in)) from `generator` and no bias yet."""
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    with torch.no_grad():
+        layer.weight.uniform_(-gain / math.sqrt(n_in), gain / math.sqrt(n_in), generator=generator)
+        layer.bias.zero_()
+    return layer
+
+
+class GaussianHead(nn.Module):
+    """Features -> mean and log variance of q(z|x)."""
+
+    def __init__(self, n_in: int, n_latents: int, generator: torch.Generator | None):
+        super().__init__()
+        self.mean = dense(n_in, n_latents, generator)
+        self.log_variance = dense(n_in, n_latents, generator, gain=0.1)
+        self.log_variance.bias.data.fill_(-1.0)  # narrower than the prior at the start: the data is heard
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, n_in) -> two of (n, n_latents)."""
+        return self.mean(features), self.log_variance(features)
+
+
+class SpectrogramEncoder(nn.Module):
+    """q(z|audio): spectrogram (n, n_frequencies, n_frames) in dB -> MLP."""
+
+    def __init__(
+        self,
+        *,
+        n_frequencies: int,
+        n_frames: int,
+        hidden: int,
+        n_latents: int,
+        generator: torch.Generator | None = None,
+    ):
+        super().__init__()
+        self.register_buffer("center_db", torch.zeros(n_frequencies, 1))
+        self.register_buffer("scale_db", torch.ones(()))
+        self.trunk = nn.Sequential(
+            dense(n_frequencies * n_frames, hidden, generator),
+            nn.GELU(),
+            dense(hidden, hidden, generator),
+            nn.GELU(),
+        )
+        self.head = GaussianHead(hidden, n_latents, generator)
+
+    def forward(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
+        standard = ((spectrogram - self.center_db) / self.scale_db).nan_to_num(nan=0.0)
+        return self.head(self.trunk(standard.flatten(1)))
+
+
+class SpectrogramDecoder(nn.Module):
+    """p(audio|z): z (..., d) -> mean dB (..., n_frequencies, n_frames) and the log of one learned scale."""
+
+    def __init__(
+        self,
+        *,
+        n_frequencies: int,
+        n_frames: int,
+        hidden: int,
+        n_latents: int,
+        generator: torch.Generator | None = None,
+    ):
+        super().__init__()
+        self.register_buffer("center_db", torch.zeros(n_frequencies, 1))
+        self.register_buffer("scale_db", torch.ones(()))
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.layers = nn.Sequential(
+            dense(n_latents, hidden, generator),
+            nn.GELU(),
+            dense(hidden, hidden, generator),
+            nn.GELU(),
+            dense(hidden, n_frequencies * n_frames, generator),
+            nn.Unflatten(-1, (n_frequencies, n_frames)),
+        )
+
+    def forward(self, z: Tensor) -> dict[str, Tensor]:
+        mean = self.layers(z) * self.scale_db + self.center_db
+        return {"mean": mean, "log_scale": self.log_scale + self.scale_db.log()}
+
+
+class PerSession(Contextual):
+    """Weights for each session's own units, beside what all sessions share."""
+
+    def __init__(self, sessions: dict[str, int]):
+        super().__init__()
+        # Module names must not hold dots, session names may.
+        self.sessions = {name: f"session{index}" for index, name in enumerate(sessions)}
+
+    def key(self, session: str | None) -> str:
+        """The name of the session's weights; None stands for the only session.
+
+        Raises InputError where the session is not known.
+        """
+        if session is None and len(self.sessions) == 1:
+            return next(iter(self.sessions.values()))
+        if session not in self.sessions:
+            raise InputError(
+                "the model has no weights for the units of this session",
+                found=session,
+                allowed=list(self.sessions),
+                mend="train with it, or add it with `duet train --freeze-shared`",
+            )
+        return self.sessions[session]
+
+
+class CountEncoder(PerSession):
+    """q(z|neural): counts (n, n_units, n_bins), NaN where missing -> per-session read-in -> shared trunk.
+
+    In training a share `dropout` of the counts is hidden, so that no unit or moment is relied upon alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        sessions: dict[str, int],
+        n_bins: int,
+        n_factors: int,
+        hidden: int,
+        n_latents: int,
+        dropout: float,
+        generator: torch.Generator | None = None,
+    ):
+        super().__init__(sessions)
+        self.dropout = dropout
+        self.read_in = nn.ParameterDict()
+        for name, n_units in sessions.items():
+            bound = math.sqrt(3 / max(n_units, 1))
+            weight = torch.empty(n_units, n_factors).uniform_(-bound, bound, generator=generator)
+            self.read_in[self.sessions[name]] = nn.Parameter(weight)
+            self.register_buffer(f"center_{self.sessions[name]}", torch.zeros(n_units, 1))
+            self.register_buffer(f"scale_{self.sessions[name]}", torch.ones(n_units, 1))
+        self.trunk = nn.Sequential(dense(n_factors * n_bins, hidden, generator), nn.GELU())
+        self.head = GaussianHead(hidden, n_latents, generator)
+
+    def forward(
+        self, counts: Tensor, *, session: str | None, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        key = self.key(session)
+        kept = ~torch.isnan(counts)
+        if self.training and self.dropout:
+            kept &= torch.rand(counts.shape, generator=generator, device=counts.device) >= self.dropout
+        standard = (counts - getattr(self, f"center_{key}")) / getattr(self, f"scale_{key}")
+        seen = standard.masked_fill(~kept, 0)
+        # What is missing is made up for by what is left of the same bin, so that gaps do not shrink the drive.
+        share = kept.to(seen.dtype).mean(1, keepdim=True).clamp(min=1 / max(counts.shape[1], 1))
+        factors = torch.einsum("nub,uf->nfb", seen / share, self.read_in[key])
+        return self.head(self.trunk(factors.flatten(1)))
+
+
+class CountDecoder(PerSession):
+    """p(neural|z): z (..., d) -> trunk -> n_factors x n_basis weights -> time courses -> each session's units.
+
+    Low rank, because counts are few: a plain MLP to units x bins overfits. `bias` starts at the log of the unit's
+    mean count (its mean, where `log_link` is off); `spread` is the log dispersion of a negative binomial or the log
+    scale of a Gaussian, one a unit.
+    """
+
+    def __init__(
+        self,
+        *,
+        sessions: dict[str, int],
+        n_bins: int,
+        n_factors: int,
+        n_basis: int,
+        hidden: int,
+        n_latents: int,
+        log_link: bool,
+        spread: str | None,
+        generator: torch.Generator | None = None,
+    ):
+        super().__init__(sessions)
+        self.log_link = log_link
+        self.spread = spread
+        self.shape = (n_factors, n_basis)
+        self.trunk = nn.Sequential(dense(n_latents, hidden, generator), nn.GELU())
+        self.linear = dense(n_latents, n_factors * n_basis, generator)
+        self.curved = dense(hidden, n_factors * n_basis, generator)
+        self.basis = nn.Parameter(cosines(n_basis, n_bins))
+        self.read_out = nn.ParameterDict()
+        self.bias = nn.ParameterDict()
+        self.log_spread = nn.ParameterDict()
+        bound = 0.3 / math.sqrt(n_factors)
+        for name, n_units in sessions.items():
+            weight = torch.empty(n_units, n_factors).uniform_(-bound, bound, generator=generator)
+            self.read_out[self.sessions[name]] = nn.Parameter(weight)
+            self.bias[self.sessions[name]] = nn.Parameter(torch.zeros(n_units))
+            if spread:
+                self.log_spread[self.sessions[name]] = nn.Parameter(torch.zeros(n_units))
+
+    def forward(self, z: Tensor, *, session: str | None, generator: torch.Generator | None) -> dict[str, Tensor]:
+        key = self.key(session)
+        weights = (self.linear(z) + self.curved(self.trunk(z))).unflatten(-1, self.shape)  # (..., f, basis)
+        drive = self.read_out[key] @ (weights @ self.basis) + self.bias[key].unsqueeze(-1)  # (..., u, bin)
+        if self.log_link:
+            drive = MAX_LOG_COUNT - functional.softplus(MAX_LOG_COUNT - drive)
+        parameters = {"log_mean" if self.log_link else "mean": drive}
+        if self.spread:
+            parameters[self.spread] = self.log_spread[key].unsqueeze(-1)
+        return parameters
+
+
+def cosines(n_basis: int, n_bins: int) -> Tensor:
+    """The first `n_basis` cosines (DCT-II) over a clip, (n_basis, n_bins): slow time courses first."""
+    place = (torch.arange(n_bins) + 0.5) / n_bins
+    return torch.cos(math.pi * torch.arange(n_basis).unsqueeze(1) * place)

@@ -1,0 +1,150 @@
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.sessions import find_session, read_sessions, sync_kind
+
+HEADER = "session\tsubject\taudio\tnwb\tsync\tannotations\tcondition"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def _write(*rows, header=HEADER, encoding="utf-8", files=()):
+        for name in files:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        sheet = tmp_path / "sessions.tsv"
+        sheet.write_bytes("\n".join([header, *rows]).encode(encoding))
+        return sheet
+
+    return _write
+
+
+def message(sheet, **options):
+    with pytest.raises(InputError) as caught:
+        read_sessions(sheet, **options)
+    return str(caught.value)
+
+
+def test_paths_are_relative_to_the_sheet_and_absolute_ones_stay(write, tmp_path):
+    elsewhere = tmp_path / "other" / "b.nwb"
+    sheet = write(f"s1\tanna\twav/a.wav\t{elsewhere}\t12.5\t\tsolo", files=["wav/a.wav", "other/b.nwb"])
+    (session,) = read_sessions(sheet)
+    assert session.audio == (tmp_path / "wav/a.wav",)
+    assert session.nwb == elsewhere
+    assert (session.subject, session.sync, session.condition) == ("anna", "12.5", "solo")
+    assert session.annotations is None and session.audio_series is None and session.has_audio
+
+
+def test_a_home_folder_is_expanded(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (session,) = read_sessions(write("s1\tanna\t~/x/a.wav", files=["x/a.wav"]))
+    assert session.audio == (tmp_path / "x/a.wav",)
+
+
+def test_a_glob_is_in_natural_order(write, tmp_path):
+    names = ["rec_1.wav", "rec_2.wav", "rec_10.wav"]
+    (session,) = read_sessions(write("s1\tanna\trec_*.wav", files=names[::-1]))
+    assert [path.name for path in session.audio] == names
+
+
+def test_brackets_in_a_real_name_are_no_glob(write):
+    (session,) = read_sessions(write("s1\tanna\trec[1].wav", files=["rec[1].wav"]))
+    assert [path.name for path in session.audio] == ["rec[1].wav"]
+
+
+def test_sound_inside_the_nwb(write, tmp_path):
+    (session,) = read_sessions(write("s1\tanna\tnwb:/acquisition/mic\ta.nwb", files=["a.nwb"]))
+    assert (session.audio, session.audio_series, session.nwb) == ((), "/acquisition/mic", tmp_path / "a.nwb")
+    assert session.has_audio
+
+
+def test_editors_habits_are_accepted(write):
+    rows = ["# a comment", "", "s1\tanna\ta.wav", 's2\tanna\t"b c.wav"\t\t\t\t']  # cut and quoted cells, blank lines
+    sheet = write(*rows, encoding="utf-8-sig", files=["a.wav", "b c.wav"])
+    sheet.write_bytes(sheet.read_bytes().replace(b"\n", b"\r\n"))
+    assert [session.name for session in read_sessions(sheet)] == ["s1", "s2"]
+
+
+def test_files_may_be_still_to_make(write, tmp_path):
+    sheet = write("s1\tanna\tdemo/a.wav\tdemo/a.nwb\tdemo/sync.csv")
+    (session,) = read_sessions(sheet, must_exist=False)
+    assert session.sync == str(tmp_path / "demo/sync.csv")
+    with pytest.raises(InputError, match="no such file"):
+        find_session(sheet, "s1")
+
+
+def test_all_problems_come_at_once_with_line_and_mend(write):
+    sheet = write(
+        "s1\tanna\tsong.wav\tmissing.nwb",
+        "s1\tanna\tsongs.wav\tb.nwb",
+        "b/d\t\tb.wav",
+        "s4\tanna",
+        "s5\tanna\tb.wav\tb.nwb\t3,5",
+        "s6\tanna\tb.wav\tb2.nwb\tinf",
+        "s7\tanna\tnwb:mic",
+        "s8\tanna\tsong.wav\tb.nwb\t\t\t\textra",
+        files=["song.wav", "b.wav", "b.nwb", "b2.nwb"],
+    )
+    text = message(sheet)
+    for part in [
+        "line 2, session 's1'",
+        "missing.nwb",
+        "did you mean 'song.wav'?",
+        "several rows with one session name",
+        "not a usable name",
+        "subject is empty",
+        "neither audio nor nwb",
+        "decimal comma",
+        "write 3.5",
+        "not finite",
+        "nwb:/acquisition/NAME",
+        "8 cells, but 7 columns",
+    ]:
+        assert part in text
+
+
+def test_same_recordings_in_two_rows(write):
+    text = message(write("s1\tanna\ta.wav", "s2\tberta\ta.wav", files=["a.wav"]))
+    assert "same recordings" in text and "s1, s2" in text
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "part"),
+    [
+        ("session\tsubject\taudoi", "s1\tanna\ta.wav", "nearest: audio"),
+        ("session,subject,audio", "s1,anna,a.wav", "not tab-separated"),
+        ("session\taudio", "s1\ta.wav", "add subject"),
+        ("session\tsubject\taudio\taudio", "s1\tanna\ta.wav\ta.wav", "'audio' twice"),
+    ],
+)
+def test_wrong_headers(write, header, row, part):
+    assert part in message(write(row, header=header, files=["a.wav"]))
+
+
+def test_unreadable_sheets(write, tmp_path):
+    assert "No such file" in message(tmp_path / "none.tsv")
+    assert "no row" in message(write())
+    assert "UTF-8" in message(write("s1\tanna\ta.wav", encoding="utf-16"))
+
+
+def test_find_session_looks_only_at_its_own_files(write):
+    sheet = write("s1\tanna\ta.wav", "s2\tanna\tmissing.wav", files=["a.wav"])
+    assert find_session(sheet, "s1").name == "s1"
+    with pytest.raises(InputError, match="nearest: s1"):
+        find_session(sheet, "s11")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("", "none"), ("-3e-2", "number"), ("wav:1@nwb:/acquisition/ttl", "channel"), ("/a/sync.csv", "file")],
+)
+def test_sync_kinds(text, kind):
+    assert sync_kind(text) == kind
+
+
+def test_reading_the_sheet_loads_nothing_heavy():
+    code = "import sys, pipeline.sessions; print(sorted({'numpy', 'pandas', 'torch', 'h5py'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

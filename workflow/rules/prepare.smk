@@ -1,0 +1,161 @@
+rule check:
+    input:
+        sheet=SHEET,
+        recordings=[shortest(f) for s in sessions.values() for f in files_of(s)],
+    output:
+        "results/check.tsv",
+    log:
+        "results/logs/check.log",
+    benchmark:
+        "results/benchmarks/check.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=minutes(15),
+    params:
+        settings=choices("check"),
+        code=code("check"),
+    shell:
+        "duet check --config {params.settings:q} --sheet {input.sheet:q} --out {output:q} 2>&1 | tee {log:q}"
+
+
+rule spectrogram:
+    input:
+        check=ancient("results/check.tsv"),
+        sheet=ancient(SHEET),
+        sound=sound,
+    output:
+        "results/prepared/{session}/spectrogram.nc",
+    log:
+        "results/logs/spectrogram/{session}.log",
+    benchmark:
+        "results/benchmarks/spectrogram/{session}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(60),
+    params:
+        settings=choices("spectrogram"),
+        code=code("spectrogram"),
+        row=row("audio", "audio_series"),
+    shell:
+        "duet spectrogram --config {params.settings:q} --sheet {input.sheet:q} --session {wildcards.session:q} "
+        "--out {output:q} > {log:q} 2>&1 || shown {log:q}"
+
+
+rule calls:
+    input:
+        check=ancient("results/check.tsv"),
+        sheet=ancient(SHEET),
+        sound=sound,
+        labels=labels,
+        spectrogram="results/prepared/{session}/spectrogram.nc",
+    output:
+        "results/prepared/{session}/calls.parquet",
+    log:
+        "results/logs/calls/{session}.log",
+    benchmark:
+        "results/benchmarks/calls/{session}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(120),
+    params:
+        settings=choices("calls"),
+        code=code("calls"),
+        row=row("annotations"),
+    shell:
+        "duet calls --config {params.settings:q} --sheet {input.sheet:q} --session {wildcards.session:q} "
+        "--spectrogram {input.spectrogram:q} --out {output:q} > {log:q} 2>&1 || shown {log:q}"
+
+
+rule bin:
+    input:
+        check=ancient("results/check.tsv"),
+        sheet=ancient(SHEET),
+        spikes=spikes,
+        spectrogram="results/prepared/{session}/spectrogram.nc",
+    output:
+        counts="results/prepared/{session}/counts.nc",
+        units="results/prepared/{session}/units.parquet",
+    log:
+        "results/logs/bin/{session}.log",
+    benchmark:
+        "results/benchmarks/bin/{session}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(30),
+    params:
+        settings=choices("bin"),
+        code=code("bin"),
+        row=row("subject", "nwb", "sync"),
+    shell:
+        "duet bin --config {params.settings:q} --sheet {input.sheet:q} --session {wildcards.session:q} "
+        "--spectrogram {input.spectrogram:q} --out {output.counts:q} --units-out {output.units:q} "
+        "> {log:q} 2>&1 || shown {log:q}"
+
+
+rule clips:
+    input:
+        sheet=ancient(SHEET),
+        spectrogram="results/prepared/{session}/spectrogram.nc",
+        calls="results/prepared/{session}/calls.parquet",
+        counts="results/prepared/{session}/counts.nc",
+    output:
+        "results/prepared/{session}/clips.nc",
+    log:
+        "results/logs/clips/{session}.log",
+    benchmark:
+        "results/benchmarks/clips/{session}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(2000, times_input=2),
+        runtime=minutes(30),
+    params:
+        settings=choices("clips"),
+        code=code("clips"),
+        row=row("subject"),
+    shell:
+        "duet clips --config {params.settings:q} --sheet {input.sheet:q} --session {wildcards.session:q} "
+        "--spectrogram {input.spectrogram:q} --calls {input.calls:q} --counts {input.counts:q} --out {output:q} "
+        "> {log:q} 2>&1 || shown {log:q}"
+
+
+rule tune:
+    input:
+        sheet=ancient(SHEET),
+        spectrogram="results/prepared/{session}/spectrogram.nc",
+        calls="results/prepared/{session}/calls.parquet",
+        counts="results/prepared/{session}/counts.nc",
+        units="results/prepared/{session}/units.parquet",
+        clips="results/prepared/{session}/clips.nc",
+    output:
+        "results/prepared/{session}/tuning.nc",
+    log:
+        "results/logs/tune/{session}.log",
+    benchmark:
+        "results/benchmarks/tune/{session}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(2000, times_input=4),
+        runtime=minutes(120),
+    params:
+        settings=choices("tune"),
+        code=code("tune"),
+    shell:
+        "duet tune --config {params.settings:q} --sheet {input.sheet:q} --session {wildcards.session:q} "
+        "--spectrogram {input.spectrogram:q} --calls {input.calls:q} --counts {input.counts:q} "
+        "--units {input.units:q} --clips {input.clips:q} --out {output:q} > {log:q} 2>&1 || shown {log:q}"
