@@ -27,7 +27,8 @@ real: .venv/installed
 	$(BIN)/python tests/real/run.py
 
 bench: .venv/installed-test
-	for benchmark in benchmarks/*/run.sh; do bash $$benchmark || exit 1; done
+	$(BIN)/python benchmarks/spectrogram_memory.py
+	bash benchmarks/gpu/run.sh
 
 schema: .venv/installed
 	$(BIN)/python -c 'import json; from pipeline.config import Config; print(json.dumps(Config.model_json_schema(), indent=2))' > config/schema.json

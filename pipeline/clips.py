@@ -9,6 +9,9 @@ import numpy as np
 from pipeline.errors import InputError
 from pipeline.storage import read_dataset
 
+MODALITIES = ("audio", "neural")
+MISSING_COUNT = -1
+
 
 @dataclass
 class SessionClips:

@@ -153,6 +153,15 @@ class Training(Section):
 
 class Evaluation(Section):
     n_samples: int = Field(32, ge=2, description="posterior samples for predictions and likelihood estimates")
+    n_clips: int = Field(
+        200, ge=2, description="clips a session and split for reconstruction and log-likelihoods; prediction uses all"
+    )
+    chunk_s: float = Field(
+        10.0, gt=0, description="where clips lie outside bouts: stretch that standard errors treat as one sample, s"
+    )
+    min_peak_db: float = Field(
+        10.0, description="frames whose loudest band is lower have no peak frequency, dB above the noise floor"
+    )
 
 
 class Mapping(Section):
@@ -161,6 +170,7 @@ class Mapping(Section):
     n_bootstrap: int = Field(500, ge=50, description="bootstrap draws over bouts for intervals")
     n_consensus: int = Field(200, ge=20, description="draws of the consensus clustering")
     max_clusters: int = Field(12, ge=1, description="largest number of clusters that is considered")
+    min_cluster_units: int = Field(3, ge=2, description="units that make a cluster; fewer stay in none")
     q: float = Field(0.05, gt=0, lt=1, description="false discovery rate within each table")
     band_hz: float = Field(3000, gt=0, description="width of a tuning bin, Hz")
     max_lag_s: float = Field(0.15, ge=0, description="largest lag between sound and response, s")

@@ -51,6 +51,16 @@ def read_sessions(sheet: str | Path, *, must_exist: bool = True) -> list[Session
 
     Raises InputErrors with every problem of the sheet: columns, names, files, forms of `sync`.
     """
+    sessions, problems = scan_sheet(sheet, must_exist=must_exist)
+    _refuse(problems)
+    return sessions
+
+
+def scan_sheet(sheet: str | Path, *, must_exist: bool = True) -> tuple[list[Session], list[InputError]]:
+    """The sessions of a sheet, as far as they can be told, and everything that is wrong in it.
+
+    Raises InputError where it cannot be read as a table with the right columns.
+    """
     sheet = Path(sheet)
     rows, problems = _read_rows(sheet)
     sessions = []
@@ -59,10 +69,9 @@ def read_sessions(sheet: str | Path, *, must_exist: bool = True) -> list[Session
         problems += row_problems
         sessions.append(session)
         if must_exist:
-            problems += missing_files(session, where=_place(sheet, line, session.name))
-    problems += _duplicates(sheet, sessions)
-    _refuse(problems)
-    return sessions
+            where = _place(sheet, line, session.name)
+            problems += [_missing(column, path, where) for column, path in absent_files(session)]
+    return sessions, problems + _duplicates(sheet, sessions)
 
 
 def find_session(sheet: str | Path, name: str) -> Session:
@@ -73,8 +82,7 @@ def find_session(sheet: str | Path, name: str) -> Session:
     sessions = {session.name: session for session in read_sessions(sheet, must_exist=False)}
     if name not in sessions:
         raise InputError("no such session", where=sheet, found=name, allowed=sessions)
-    problems = missing_files(sessions[name], where=f"{sheet}, session {name!r}")
-    _refuse(problems)
+    _refuse([_missing(*absent, f"{sheet}, session {name!r}") for absent in absent_files(sessions[name])])
     return sessions[name]
 
 
@@ -89,12 +97,12 @@ def sync_kind(text: str) -> str:
     return "number"
 
 
-def missing_files(session: Session, *, where: object) -> list[InputError]:
-    """One problem for every file of the session that is not there."""
+def absent_files(session: Session) -> list[tuple[str, Path]]:
+    """Column and path of every file of the session that is not there."""
     named = [("audio", path) for path in session.audio] + [("nwb", session.nwb), ("annotations", session.annotations)]
     if sync_kind(session.sync) == "file":
         named.append(("sync", Path(session.sync)))
-    return [_missing(column, path, where) for column, path in named if path is not None and not path.is_file()]
+    return [(column, path) for column, path in named if path is not None and not path.is_file()]
 
 
 def _missing(column: str, path: Path, where: object) -> InputError:

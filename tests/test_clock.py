@@ -25,6 +25,7 @@ def test_empty_and_number():
     np.testing.assert_allclose(clock.to_session(t), t + 12.5)  # NWB time = audio time + offset
     np.testing.assert_allclose(clock.to_audio(t), t - 12.5)
     assert clock.drift_ppm == 0
+    assert abs(read("1700000000.1234567").drift_ppm) < 1e-6
 
 
 def test_offset_and_drift_are_recovered(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from pipeline.audio.saliency import Saliency, fit_saliency, odd_frames
+from pipeline.audio.saliency import Saliency, fit_saliency, odd_frames, score
 from pipeline.audio.spectrogram_file import open_spectrogram
 
 BLOCK_FRAMES = 512  # a block's arrays stay in the cache
@@ -37,11 +37,11 @@ def detect_calls(
         if spectrogram.n_frames == 0:
             return np.empty(0), np.empty(0)
         saliency = fit_saliency(spectrogram)
-        score = _scores(saliency, block_frames)
+        scores = _scores(saliency, block_frames)
         hop_s = spectrogram.hop_s
-        spans = _active_runs(score, activity_threshold, hop_s)
-        strong = np.concatenate([[0], np.cumsum(score > peak_threshold)])
-        spans = spans[strong[spans[:, 1]] - strong[spans[:, 0]] >= max(1, round(PEAK_S / hop_s))]
+        spans = _active_runs(scores, activity_threshold, hop_s)
+        strong = np.concatenate([[0], np.cumsum(scores > peak_threshold)])
+        spans = spans[strong[spans[:, 1]] - strong[spans[:, 0]] >= max(2, round(PEAK_S / hop_s))]
         # Before merging, so that two clicks in a row do not make a call.
         spans = spans[_durations(spans, hop_s) >= min_duration_s]
         spans = _merged(spans, merge_gap_s / hop_s)
@@ -52,17 +52,17 @@ def detect_calls(
 def _scores(saliency: Saliency, block_frames: int) -> np.ndarray:
     """Saliency of every frame; one number a frame is all that is kept of the whole recording."""
     n_frames = saliency.spectrogram.n_frames
-    score = np.empty(n_frames, np.float32)
+    scores = np.empty(n_frames, np.float32)
     for start in range(0, n_frames, block_frames):
         stop = min(start + block_frames, n_frames)
-        score[start:stop] = saliency.score(start, stop)
-    return score
+        scores[start:stop] = score(saliency.standardised(start, stop))
+    return scores
 
 
-def _active_runs(score: np.ndarray, threshold: float, hop_s: float) -> np.ndarray:
+def _active_runs(scores: np.ndarray, threshold: float, hop_s: float) -> np.ndarray:
     """Stretches where more than half of the frames within ACTIVE_S are above the threshold: [start, stop)."""
     width = odd_frames(ACTIVE_S, hop_s)
-    share = uniform_filter1d((score > threshold).astype(np.float64), width, mode="nearest")
+    share = uniform_filter1d((scores > threshold).astype(np.float64), width, mode="nearest")
     steps = np.diff((share > 0.5).astype(np.int8), prepend=0, append=0)
     return np.stack([np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)], axis=1)
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from pipeline.audio.contours import trace_contour
-from pipeline.audio.saliency import Saliency, fit_saliency
+from pipeline.audio.saliency import Saliency, fit_saliency, score
 from pipeline.audio.spectrogram_file import Spectrogram, open_spectrogram
 from pipeline.storage import written_whole
 
@@ -112,7 +112,7 @@ def _measure(spectrogram: Spectrogram, saliency: Saliency, start_s: float, stop_
         "level_db": contour_db.mean(),
         "entropy": _entropy(profile),
         "tonality": np.mean(1 - np.exp(np.log(amplitude).mean(axis=1)) / amplitude.mean(axis=1)),
-        "confidence": float(saliency.score(first, stop).max()),
+        "confidence": float(score(salience).max()),
         "contour_s": contour_s,
         "contour_hz": contour_hz,
         "contour_db": contour_db,

@@ -19,19 +19,21 @@ FEATURE_BINS = 3  # a sound fills so many adjacent smoothed bins, a noise peak d
 FLOOR_S = 30.0  # the floor of each frequency follows the recording at this pace
 GROUP_FRAMES, N_GROUPS = 32, 64  # the floor of a segment is the median over 64 short stretches of it
 HISTOGRAM_STEP_DB, HISTOGRAM_DB = 0.05, 20.0
+LOWER_PERCENT = 16  # of a normal distribution, one SD below the median
+WIDER = 1.3  # bands of equal width differ less than this by chance
 LEAST_SIGMA_DB = 0.5  # digital silence has no width
 FWHM_OF_SIGMA = 2 * np.sqrt(2 * np.log(2))
 
 
 @dataclass(frozen=True)
 class Saliency:
-    """The noise of one spectrogram: `floor_db` (n_segments, n_bands) between the frames `edges`, and `sigma_db`."""
+    """The noise: `floor_db` (n_segments, n_bands) between the frames `edges`, and `sigma_db` (n_bands,)."""
 
     spectrogram: Spectrogram
     trend: np.ndarray
     edges: np.ndarray
     floor_db: np.ndarray
-    sigma_db: float
+    sigma_db: np.ndarray
 
     def standardised(self, start: int, stop: int) -> np.ndarray:
         """Level over the noise of frames [start, stop), in noise SDs, shape (n, n_bands), float32."""
@@ -42,9 +44,10 @@ class Saliency:
         levels /= self.sigma_db
         return levels
 
-    def score(self, start: int, stop: int) -> np.ndarray:
-        """Saliency of frames [start, stop): the highest level that FEATURE_BINS adjacent bins reach, shape (n,)."""
-        return minimum_filter1d(self.standardised(start, stop), FEATURE_BINS, axis=1, mode="nearest").max(axis=1)
+
+def score(standardised: np.ndarray) -> np.ndarray:
+    """Saliency of frames, shape (n,): the highest level that FEATURE_BINS adjacent bands reach, noise SDs."""
+    return minimum_filter1d(standardised, FEATURE_BINS, axis=1, mode="nearest").max(axis=1)
 
 
 def fit_saliency(spectrogram: Spectrogram) -> Saliency:
@@ -56,16 +59,22 @@ def fit_saliency(spectrogram: Spectrogram) -> Saliency:
     bins_db = np.arange(-HISTOGRAM_DB, HISTOGRAM_DB + HISTOGRAM_STEP_DB, HISTOGRAM_STEP_DB)
     histogram = np.zeros(len(bins_db) - 1)
     floor_db = np.empty((n_segments, n_bands), np.float32)
+    spread_db = np.empty((n_segments, n_bands), np.float32)
     for k in range(n_segments):
         sample = _sample(spectrogram, trend, edges[k], edges[k + 1])
-        floor_db[k] = np.median(sample, axis=0)
+        low_db, floor_db[k] = np.percentile(sample, [LOWER_PERCENT, 50], axis=0)
+        spread_db[k] = floor_db[k] - low_db
         histogram += np.histogram(sample - floor_db[k], bins_db)[0]
-    return Saliency(spectrogram, trend, edges, floor_db, _sigma(histogram))
+    # Calls only raise levels, so that the spread below the median is that of the noise. Bands that are noisier than
+    # most by far (of a mel scale, the narrow ones) are held to a larger SD.
+    spread_db = np.median(spread_db, axis=0)
+    wider = np.maximum(spread_db / max(np.median(spread_db), LEAST_SIGMA_DB) / WIDER, 1)
+    return Saliency(spectrogram, trend, edges, floor_db, (_sigma(histogram) * wider).astype(np.float32))
 
 
 def odd_frames(duration_s: float, hop_s: float) -> int:
-    """The odd number of frames nearest to a duration: filters of such a length shift nothing."""
-    return 2 * int(duration_s / hop_s / 2) + 1
+    """The odd number of frames nearest to a duration, at least 3: filters of odd length shift nothing."""
+    return max(2 * int(duration_s / hop_s / 2) + 1, 3)
 
 
 def _sample(spectrogram: Spectrogram, trend: np.ndarray, start: int, stop: int) -> np.ndarray:

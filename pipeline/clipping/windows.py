@@ -2,6 +2,8 @@
 
 import numpy as np
 
+TOUCH_S = 1e-9  # an overlap of less is rounding
+
 
 def windows_in_spans(
     start_s: np.ndarray, stop_s: np.ndarray, *, duration_s: float, stride_s: float
@@ -55,7 +57,7 @@ def largest_overlap(
     Windows: Shape (n_clips,). Events: Shape (n_events,), sorted by start; they may overlap.
     """
     best = np.full(len(window_start_s), -1)
-    best_s = np.zeros(len(window_start_s))
+    best_s = np.full(len(window_start_s), TOUCH_S)
     # events from `first` on may reach into the window, those from `last` on start after it
     first = np.searchsorted(np.maximum.accumulate(stop_s), window_start_s, "right")
     last = np.searchsorted(start_s, window_stop_s, "left")

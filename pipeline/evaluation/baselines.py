@@ -30,6 +30,7 @@ BOTH = ("audio", "neural")
 def baseline_metrics(clips: SessionClips, *, chunk_s: float, min_peak_db: float) -> list[Metrics]:
     """Scores of every baseline in both directions on one session; none for a session of one modality.
 
+    `given` is the modality that a baseline may use; mean and drift leave it aside.
     chunk_s, min_peak_db: see `held_out`.
 
     Raises InputError where the session has both modalities but no validation clips to choose on.
@@ -50,17 +51,15 @@ def baseline_metrics(clips: SessionClips, *, chunk_s: float, min_peak_db: float)
             mend="more clips (clips.stride_s, calls thresholds), or fewer and smaller guards (clips.split)",
         )
     return [
-        *_scored("neural", count_predictions(training, held), held),
-        *_scored("audio", spectrogram_predictions(training, held), held),
+        *_scored("neural", "audio", count_predictions(training, held), held),
+        *_scored("audio", "neural", spectrogram_predictions(training, held), held),
     ]
 
 
-def count_predictions(
-    training: SessionClips, held: dict[str, HeldOut]
-) -> Iterable[tuple[str, str, dict[str, np.ndarray]]]:
+def count_predictions(training: SessionClips, held: dict[str, HeldOut]) -> Iterable[tuple[str, dict[str, np.ndarray]]]:
     """Predict held-out counts from nothing, time, level and sound.
 
-    Yields (baseline, given, {split: expected counts (n_clips, n_units, n_bins)}).
+    Yields (baseline, {split: expected counts (n_clips, n_units, n_bins)}).
     """
     parts = {"train": training, **{split: part.clips for split, part in held.items()}}
     reference = held["validation"].mean_counts
@@ -87,11 +86,11 @@ def _chosen(name: str, candidates: Candidates, held: dict[str, HeldOut]):
         split: choice.assemble(lambda index, split=split: candidates.predict(split, index), part.mean_counts)
         for split, part in held.items()
     }
-    yield name, candidates.given, predicted
+    yield name, predicted
 
 
-def _scored(target: str, predictions, held: dict[str, HeldOut]) -> Iterable[Metrics]:
-    for name, given, predicted in predictions:
+def _scored(target: str, given: str, predictions, held: dict[str, HeldOut]) -> Iterable[Metrics]:
+    for name, predicted in predictions:
         metrics = Metrics(objective=f"baseline:{name}", latent_dim=0, seed=0)
         for split, part in held.items():
             labels = {"session": part.clips.session, "split": split, "target": target, "given": given}

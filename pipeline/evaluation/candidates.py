@@ -28,10 +28,9 @@ FLOORS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
 class Candidates:
     """`predict(split, index)` gives expected counts (n_clips, n_units, n_bins), for index below n.
 
-    given: what they were predicted from. floors, per_unit: see `choose`.
+    floors, per_unit: see `choose`.
     """
 
-    given: str
     n: int
     predict: Callable[[str, int], np.ndarray]
     floors: tuple[float, ...] = NO_FLOOR
@@ -40,9 +39,11 @@ class Candidates:
 
 def mean_rate(parts: dict[str, SessionClips], *, reference: np.ndarray) -> Candidates:
     """The unit's mean rate: scores 0 by definition."""
-    return Candidates(
-        "", 1, lambda split, index: np.tile(reference[:, None], (len(parts[split]), 1, parts[split].counts.shape[2]))
-    )
+
+    def predict(split: str, index: int) -> np.ndarray:
+        return np.tile(reference[:, None], (len(parts[split]), 1, parts[split].counts.shape[2]))
+
+    return Candidates(1, predict)
 
 
 def drift(parts: dict[str, SessionClips], *, reference: np.ndarray) -> Candidates:
@@ -58,7 +59,7 @@ def drift(parts: dict[str, SessionClips], *, reference: np.ndarray) -> Candidate
         )
         return np.repeat(means[:, :, None], parts[split].counts.shape[2], axis=2)
 
-    return Candidates("time", len(TIMESCALES_S), predict)
+    return Candidates(len(TIMESCALES_S), predict)
 
 
 def ridge(designs: list[tuple[Design, LinearPath]]) -> Candidates:
@@ -69,7 +70,7 @@ def ridge(designs: list[tuple[Design, LinearPath]]) -> Candidates:
         design, path = designs[index // n_penalties]
         return design.per_clip(path.predict(design.features[split], index % n_penalties))
 
-    return Candidates("audio", n_penalties * len(designs), predict, FLOORS)
+    return Candidates(n_penalties * len(designs), predict, FLOORS)
 
 
 def reduced_rank(designs: list[tuple[Design, LinearPath]], *, reference: np.ndarray) -> Candidates:
@@ -94,7 +95,7 @@ def reduced_rank(designs: list[tuple[Design, LinearPath]], *, reference: np.ndar
         design, kept, written, intercept = options[index]
         return design.per_clip(design.features[split] @ kept @ written + intercept)
 
-    return Candidates("audio", len(options), predict, FLOORS, per_unit=False)
+    return Candidates(len(options), predict, FLOORS, per_unit=False)
 
 
 def poisson(design: Design) -> Candidates:
@@ -108,7 +109,7 @@ def poisson(design: Design) -> Candidates:
     def predict(split: str, index: int) -> np.ndarray:
         return design.per_clip(expected_counts(components[split], weights[index], intercepts[index]))
 
-    return Candidates("audio", len(GLM_PENALTIES), predict)
+    return Candidates(len(GLM_PENALTIES), predict)
 
 
 def drifting_counts(
@@ -116,9 +117,9 @@ def drifting_counts(
 ) -> np.ndarray:
     """Mean count in a bin of each unit round the times `at_s`, shape (n_times, n_units).
 
-    A Gaussian-weighted mean (SD `timescale_s`) over training clips: counts (n_clips, n_units, n_bins; NaN = missing) that
-    start at start_s (n_clips,). Far from all of them it falls back to `reference` (n_units,), which weighs as much as one
-    clip at three timescales' distance.
+    A Gaussian-weighted mean (SD `timescale_s`) over training clips: counts (n_clips, n_units, n_bins; NaN = missing)
+    that start at start_s (n_clips,). Far from all of them it falls back to `reference` (n_units,), which weighs as much
+    as one clip at three timescales' distance.
     """
     spikes, n_observed = np.nansum(counts, axis=2), np.isfinite(counts).sum(axis=2)
     weight = np.exp(-0.5 * ((at_s[:, None] - start_s) / timescale_s) ** 2)  # (n_times, n_clips)

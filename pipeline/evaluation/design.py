@@ -78,7 +78,7 @@ def spectrogram_cells(clips: SessionClips) -> np.ndarray:
 def count_features(clips: SessionClips, *, reference: np.ndarray) -> np.ndarray:
     """Counts in units of their Poisson SD round the mean, flat, shape (n_clips, n_units * <= n_bins).
 
-    reference: mean counts in a bin (n_units,). A missing count is the mean: 0. Bins are merged where there are very many.
+    reference: mean counts in a bin (n_units,). A missing count is the mean, 0. Very many bins are merged.
     """
     centred = (clips.counts - reference[:, None]) / np.sqrt(reference)[:, None]
     centred = np.where(np.isfinite(centred), centred, 0).astype(np.float32)

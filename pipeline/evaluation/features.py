@@ -26,9 +26,9 @@ def lagged_power(
     """Band power round each count bin, at the same lags for all bins, shape (n_clips, n_bins, n_lags * n_frequencies).
 
     spectrogram: shape (n_clips, n_frequencies, n_frames), dB. frame_s: centres of the frames, s after the clip's start.
-    bin_s: starts of the bins, s after the clip's start. band_mean: shape (n_frequencies,), dB, is taken off; where a lag
-    lies outside the clip the feature is 0, the mean. Lags are one frame apart, after averaging to `most_frames`; those that
-    fewer than half of the bins can see are left out.
+    bin_s: starts of the bins, s after the clip's start. band_mean: shape (n_frequencies,), dB, is taken off; where a
+    lag lies outside the clip the feature is 0, the mean. Lags are one frame apart, after averaging to `most_frames`;
+    those that fewer than half of the bins can see are left out.
     """
     spectrogram = coarsened(spectrogram, axis=2, most=most_frames)
     frame_s = coarsened(np.asarray(frame_s, dtype=np.float64), axis=0, most=most_frames)

@@ -16,9 +16,9 @@ def poisson_path(
     (n_penalties,), falling. Returns weights (n_penalties, n_features, n_units) and intercepts (n_penalties, n_units) of
     log E[count] = intercept + features @ weights.
 
-    Minimises mean_rows (E[count] - count log E[count]) / mean count + penalty/2 |w|^2 per unit (McCullagh & Nelder 1989,
-    with L2), the penalty being relative to the features' mean variance. All units run in one L-BFGS on coordinates in
-    which the curvature of each is about 1; they do not interact, since the objective is a sum over units.
+    Minimises mean_rows (E[count] - count log E[count]) / mean count + penalty/2 |w|^2 per unit (McCullagh & Nelder
+    1989, with L2), the penalty being relative to the features' mean variance. All units run in one L-BFGS on
+    coordinates in which the curvature of each is about 1; they do not interact, the objective being a sum over units.
     """
     features, counts = np.asarray(features, np.float32), np.asarray(counts, np.float32)
     observed = np.isfinite(counts).astype(np.float32)

@@ -1,13 +1,14 @@
 """The clips that a score is taken on, and what the training clips say about them in advance."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.clips import SessionClips
+from pipeline.clips import MODALITIES, SessionClips
 from pipeline.evaluation.scores import (
     Ratio,
     bits_per_spike,
+    explained_count_variance,
     explained_variance,
     mean_counts,
     peak_frequency_error,
@@ -15,14 +16,13 @@ from pipeline.evaluation.scores import (
 )
 
 SPLITS = ("validation", "test")  # chosen on the first, reported on the second
-MODALITIES = ("audio", "neural")
 
 
 @dataclass(frozen=True)
 class HeldOut:
     """Clips of one split in which some modalities are present, with their blocks and the training clips' means.
 
-    blocks: shape (n_clips,). mean_counts: shape (n_units,), a bin; mean_spectrogram: shape (n_frequencies, n_frames), dB.
+    blocks: shape (n_clips,). mean_counts: a bin, shape (n_units,). mean_spectrogram: dB, (n_frequencies, n_frames).
     """
 
     clips: SessionClips
@@ -32,18 +32,26 @@ class HeldOut:
     mean_spectrogram: np.ndarray
     min_peak_db: float
 
+    def thinned(self, n_clips: int) -> "HeldOut":
+        """At most `n_clips` of these clips, evenly spread."""
+        chosen = np.unique(np.linspace(0, len(self.clips) - 1, min(n_clips, len(self.clips))).round().astype(int))
+        blocks = np.unique(self.blocks[chosen], return_inverse=True)[1]
+        return replace(self, clips=self.clips.take(chosen), blocks=blocks)
+
     def scores(self, target: str, predicted: np.ndarray) -> dict[tuple[str, str], Ratio]:
         """Scores of a prediction of `target` for these clips, by (metric, its unit).
 
-        predicted: expected counts (n_clips, n_units, n_bins), which gives one score a unit, or dB (n_clips,
-        n_frequencies, n_frames).
+        predicted: expected counts (n_clips, n_units, n_bins), with one score a unit, or dB (n_clips, n_frequencies,
+        n_frames).
         """
+        common = {"predicted": predicted, "blocks": self.blocks}
         if target == "neural":
-            bits = bits_per_spike(
-                counts=self.clips.counts, expected=predicted, reference=self.mean_counts, blocks=self.blocks
-            )
-            return {("bits_per_spike", "bits/spike"): bits}
-        common = {"truth": self.clips.spectrogram, "predicted": predicted, "blocks": self.blocks}
+            common |= {"counts": self.clips.counts, "reference": self.mean_counts}
+            found = {("explained_variance", "1"): explained_count_variance(**common)}
+            if np.all(predicted > 0):  # a Gaussian model of counts may predict fewer than none
+                found["bits_per_spike", "bits/spike"] = bits_per_spike(**common)
+            return found
+        common["truth"] = self.clips.spectrogram
         return {
             ("explained_variance", "1"): explained_variance(reference=self.mean_spectrogram, **common),
             ("peak_frequency_error", "Hz"): peak_frequency_error(
@@ -63,8 +71,8 @@ def held_out(
 ) -> HeldOut | None:
     """The clips of `split` in which all of `modalities` are present, or None where there are none to score.
 
-    Means come from the training clips that have the modality. chunk_s: see `resampling_blocks`. min_peak_db: frames whose
-    peak is lower have no peak frequency.
+    Means come from the training clips that have the modality. chunk_s: see `resampling_blocks`. min_peak_db: frames
+    whose peak is lower have no peak frequency.
     """
     chosen = with_modalities(clips.where(split), modalities)
     training = {modality: with_modalities(clips.where("train"), (modality,)) for modality in modalities}

@@ -60,8 +60,8 @@ def rank_directions(
 ) -> np.ndarray:
     """Directions of the outputs that reduced-rank regression keeps, best first, shape (n_outputs, <= most).
 
-    features: centred training rows (n_rows, n_features). output_scale: shape (n_outputs,), the noise SD of each output: errors
-    count in these units. The rank-r map is `weights @ d @ d.T` in scaled outputs, d = the first r columns
+    features: centred training rows (n_rows, n_features). output_scale: shape (n_outputs,), the noise SD of each output:
+    errors count in these units. The rank-r map is `weights @ d @ d.T` in scaled outputs, d = the first r columns
     (Izenman 1975; with the ridge penalty of `index`: Mukherjee & Zhu 2011).
     """
     weights = path.weights[index] / output_scale

@@ -44,16 +44,16 @@ class Metrics:
         given: str,
         metric: str,
         unit: str,
+        unit_id: str = "",
         unit_ids: list[str] | None = None,
         ess: float = np.nan,
     ) -> None:
-        """Add a score; one with an axis of units gives a pooled row (unit_id "") and one a unit that has a value."""
+        """Add a score; one with an axis of units (`unit_ids`) gives a pooled row and one a unit that has a value."""
         common = {"session": session, "split": split, "target": target, "given": given, "metric": metric, "unit": unit}
         if unit_ids is None:
-            self._row(score, ess=ess, unit_id="", **common)
+            self._row(score, ess=ess, unit_id=unit_id, **common)
             return
-        if metric == "bits_per_spike":
-            self._row(score.pooled(), ess=ess, unit_id="", **common)
+        self._row(score.pooled(), ess=ess, unit_id="", **common)
         for index, unit_id in enumerate(unit_ids):
             single = Ratio(score.numerator[:, index], score.denominator[:, index], score.n)
             if np.isfinite(single.value):
@@ -62,7 +62,7 @@ class Metrics:
     def add_all(self, scores: dict[tuple[str, str], Ratio], *, unit_ids: list[str], **common) -> None:
         """Add what `HeldOut.scores` returned."""
         for (metric, unit), score in scores.items():
-            per_unit = unit_ids if metric == "bits_per_spike" else None
+            per_unit = unit_ids if score.numerator.ndim == 2 else None
             self.add(score, metric=metric, unit=unit, unit_ids=per_unit, **common)
 
     def _row(self, score: Ratio, **labels) -> None:

@@ -1,7 +1,7 @@
 """How good a prediction is: bits a spike, explained variance and the error of the peak-frequency track.
 
 Neighbouring bins and overlapping clips are not independent, so every score keeps its sums per block (a bout, or a
-stretch of time) and takes its standard error over blocks, by the delete-one jackknife (Efron & Tibshirani 1993, ch. 11).
+stretch of time) and takes its standard error over blocks, by the delete-one jackknife (Efron & Tibshirani 1993, 11).
 """
 
 from dataclasses import dataclass
@@ -71,21 +71,21 @@ def mean_counts(counts: np.ndarray) -> np.ndarray:
     return np.maximum(spikes, 0.5) / np.maximum(n_observed, 1)
 
 
-def bits_per_spike(*, counts: np.ndarray, expected: np.ndarray, reference: np.ndarray, blocks: np.ndarray) -> Ratio:
+def bits_per_spike(*, counts: np.ndarray, predicted: np.ndarray, reference: np.ndarray, blocks: np.ndarray) -> Ratio:
     """Poisson information of a prediction over each unit's mean rate, bits a spike; one score a unit.
 
-    counts: shape (n_clips, n_units, n_bins), NaN = missing, skipped. expected: the predicted counts, same shape.
+    counts: shape (n_clips, n_units, n_bins), NaN = missing, skipped. predicted: the expected counts, same shape.
     reference: mean count in a bin, shape (n_units,), of the training clips. blocks: shape (n_clips,).
 
-    Sum of log Poisson(n; expected) - log Poisson(n; reference), over ln 2 times the spikes (Pillow et al. 2008).
+    Sum of log Poisson(n; predicted) - log Poisson(n; reference), over ln 2 times the spikes (Pillow et al. 2008).
     Raises ValueError where a prediction is not positive: a spike there would have no probability.
     """
-    if not np.all(np.asarray(expected) > 0):
+    if not np.all(np.asarray(predicted) > 0):
         raise ValueError("expected counts must be positive and finite")
     reference = np.asarray(reference, dtype=np.float64)[None, :, None]
     observed = np.isfinite(counts)
     counts = np.where(observed, counts, 0.0)
-    gain = xlogy(counts, expected / reference) - (expected - reference)  # the log n! terms cancel
+    gain = xlogy(counts, predicted / reference) - (predicted - reference)  # the log n! terms cancel
     gain = np.where(observed, gain, 0.0).sum(axis=2)  # (n_clips, n_units)
     return Ratio(_per_block(gain, blocks) / np.log(2), _per_block(counts.sum(axis=2), blocks), len(counts))
 
@@ -99,6 +99,19 @@ def explained_variance(*, truth: np.ndarray, predicted: np.ndarray, reference: n
     total = np.square(truth - reference, dtype=np.float64).sum(axis=(1, 2))
     rest = np.square(truth - predicted, dtype=np.float64).sum(axis=(1, 2))
     return Ratio(_per_block(total - rest, blocks), _per_block(total, blocks), len(truth))
+
+
+def explained_count_variance(
+    *, counts: np.ndarray, predicted: np.ndarray, reference: np.ndarray, blocks: np.ndarray
+) -> Ratio:
+    """Share of the variance of each unit's counts that a prediction explains: 1 - SSE/SST; one score a unit.
+
+    counts, predicted: shape (n_clips, n_units, n_bins), NaN counts = missing, skipped. reference: mean count in a bin
+    of the training clips, shape (n_units,). blocks: shape (n_clips,).
+    """
+    total = np.nansum(np.square(counts - reference[:, None], dtype=np.float64), axis=2)
+    rest = np.nansum(np.square(counts - predicted, dtype=np.float64), axis=2)
+    return Ratio(_per_block(total - rest, blocks), _per_block(total, blocks), len(counts))
 
 
 def peak_frequency_error(

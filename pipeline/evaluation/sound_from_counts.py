@@ -17,13 +17,13 @@ N_RANK_PENALTIES = 3  # reduced-rank regression wants a little less penalty than
 
 def spectrogram_predictions(
     training: SessionClips, held: dict[str, HeldOut]
-) -> Iterator[tuple[str, str, dict[str, np.ndarray]]]:
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Predict held-out spectrograms from nothing, by ridge and by reduced-rank regression on counts.
 
-    Yields (baseline, given, {split: dB (n_clips, n_frequencies, n_frames)}).
+    Yields (baseline, {split: dB (n_clips, n_frequencies, n_frames)}).
     """
     shape = training.spectrogram.shape[1:]
-    yield "mean", "", {split: np.broadcast_to(p.mean_spectrogram, (len(p.clips), *shape)) for split, p in held.items()}
+    yield "mean", {split: np.broadcast_to(p.mean_spectrogram, (len(p.clips), *shape)) for split, p in held.items()}
 
     parts = {"train": training.take(thinned(len(training), len(training)))}
     parts |= {split: part.clips for split, part in held.items()}
@@ -45,7 +45,7 @@ def spectrogram_predictions(
         options += [(error(path.predict(features["validation"], i)), smoothing_s, i) for i in range(len(PENALTIES))]
     _, smoothing_s, best = min(options)
     features, path = paths[smoothing_s]
-    yield "ridge", "neural", {split: path.predict(features[split], best).reshape(-1, *shape) for split in held}
+    yield "ridge", {split: path.predict(features[split], best).reshape(-1, *shape) for split in held}
 
     mean_x = features["train"].mean(axis=0)
     options = []  # (error, penalty, rank)
@@ -65,7 +65,6 @@ def spectrogram_predictions(
     kept = directions[index][:, :rank]
     yield (
         "reduced_rank",
-        "neural",
         {split: _projected(path, index, features[split], mean_x, kept).reshape(-1, *shape) for split in held},
     )
 

@@ -13,7 +13,7 @@ from pipeline.neural.recording import Units
 # (30 kHz sample times divided by 0.01 s land on the wrong side of half of the edges).
 EDGE_TOLERANCE = 1e-6
 MAX_COUNT = np.iinfo(np.int16).max  # clips keep counts as int16
-MAX_BINS = 2**28
+MAX_BINS = 2**25  # 93 hours in bins of 10 ms
 DROP_REASONS = ("nonfinite", "no_audio", "unobserved", "invalid_times")
 UNIT_COLUMNS = {
     "unit_id": "str",

@@ -17,8 +17,8 @@ from markupsafe import Markup
 import pipeline.report.figures as figures
 from pipeline.discovery import names_in
 from pipeline.mapping.tables import TABLES
-from pipeline.report.results import NoData, Results
 from pipeline.report.overview import SESSION_COLUMNS, session_table
+from pipeline.report.results import NoData, Results
 from pipeline.report.style import in_style, message_figure, save_figure
 from pipeline.report.tables import TableView, view
 from pipeline.storage import written_whole
@@ -94,7 +94,8 @@ def write_report(results: Results, path: str | Path, *, shown: list[Shown], conf
         js=Markup((folder / "report.js").read_text(encoding="utf-8")),
         summary=results.summary,
         facts=_facts(results.summary),
-        nothing=not results.cluster_ids,
+        headlines=_headlines(results.summary),
+        nothing=not _holds(results),
         answer=_answer(results, path),
         recovery=_table(results, "recovery", path) if "recovery" in results.table_names else None,
         figures=[figure for figure in shown if not figure.reason],
@@ -150,6 +151,19 @@ def _answer(results: Results, report: Path) -> TableView | None:
     return view(table, "answer", descriptions=TABLES.get("cluster_bands", {}), csv=csv, labels=ANSWER_LABELS)
 
 
+def _headlines(summary: dict) -> list[str]:
+    """The headline sentences, but for the one that repeats all reasons for low trust, which have their own place."""
+    reasons = summary.get("trust_reasons") or []
+    sentences = summary.get("headlines") or []
+    return [text for text in sentences if not (reasons and all(reason in text for reason in reasons))]
+
+
+def _holds(results: Results) -> bool:
+    """Whether at least one cluster's band holds in held-out data."""
+    bands = results.table("cluster_bands")
+    return bool((bands["q"].astype(float) <= results.summary.get("q", 0.05)).any()) if len(bands) else False
+
+
 def _facts(summary: dict) -> list[tuple[str, str, str]]:
     """Key numbers: label, value, what belongs to it in small type."""
     facts = []
@@ -157,23 +171,22 @@ def _facts(summary: dict) -> list[tuple[str, str, str]]:
         animals = summary.get("n_animals")
         facts.append(("Sessions", str(summary["n_sessions"]), f"{animals} animals" if animals else ""))
     if summary.get("n_units_included") is not None:
-        facts.append(("Units analysed", str(summary["n_units_included"]), f"of {summary.get('n_units')}"))
+        facts.append(("Units analysed", str(summary["n_units_included"]), f"of {summary.get('n_units')} recorded"))
     if summary.get("n_units_included"):
+        tested = f"of {summary['n_units_included']} units"
         for key, label in (("vocal", "Change with calls"), ("band", "Tuned to a band"), ("assigned", "In a cluster")):
             if summary.get(f"n_units_{key}") is not None:
-                facts.append((label, str(summary[f"n_units_{key}"]), "units"))
+                facts.append((label, str(summary[f"n_units_{key}"]), tested))
     primary, baseline = summary.get("primary"), summary.get("best_baseline")
     if primary and primary.get("test_bits_per_spike") is not None:
-        value, se = primary["test_bits_per_spike"], primary.get("test_se")
-        small = (
-            f"± {1.96 * se:.2g} bits/spike, {primary['family']}"
-            if se is not None
-            else f"bits/spike, {primary['family']}"
+        se = primary.get("test_se")
+        interval = f"± {1.96 * se:.2g} " if se is not None else ""
+        facts.append(
+            ("Spikes from sound", f"{primary['test_bits_per_spike']:.3g}", f"{interval}bits/spike, {primary['family']}")
         )
-        facts.append(("Spikes from sound, test", f"{value:.3g}", small))
     if baseline and baseline.get("delta") is not None:
         name = baseline["objective"].removeprefix("baseline:").replace("_", " ")
         low, high = baseline.get("delta_low"), baseline.get("delta_high")
-        interval = f" ({low:+.2g} to {high:+.2g})" if low is not None and high is not None else ""
-        facts.append(("Over the best baseline", f"{baseline['delta']:+.3g}", f"{interval} {name}".strip()))
+        interval = f"{low:+.2g} to {high:+.2g} " if low is not None and high is not None else ""
+        facts.append(("Over the best baseline", f"{baseline['delta']:+.3g}", f"{interval}bits/spike, {name}"))
     return facts

@@ -77,6 +77,9 @@ def in_style():
 def save_figure(figure: Figure, folder: str | Path, stem: str) -> None:
     """Write `stem`.svg and `stem`.png (200 dpi) into `folder`."""
     with in_style():
+        if figure.get_layout_engine() is not None:
+            figure.get_layout_engine().execute(figure)
+            figure.set_layout_engine("none")  # laid out once, for both files
         for suffix, metadata in ((".svg", {"Date": None, "Creator": None}), (".png", {"Software": None})):
             with written_whole(Path(folder) / f"{stem}{suffix}") as partial:
                 figure.savefig(partial, dpi=200, metadata=metadata)
@@ -85,6 +88,7 @@ def save_figure(figure: Figure, folder: str | Path, stem: str) -> None:
 def message_figure(message: str) -> Figure:
     """What stands where a figure has no data: the reason, in words."""
     figure = new_figure(0.9)
+    figure.set_layout_engine("none")
     figure.text(0.5, 0.5, message, ha="center", va="center", color=FAINT, wrap=True)
     return figure
 

@@ -44,13 +44,12 @@ def view(
     *,
     descriptions: dict[str, str],
     csv: str | None,
-    columns: Iterable[str] | None = None,
+    labels: dict[str, str] | None = None,
 ) -> TableView:
-    """The first rows of `table`; `columns` chooses and orders, those that are absent are left out."""
-    chosen = [c for c in (table.columns if columns is None else columns) if c in table.columns]
-    shown = table[chosen].head(MAX_ROWS)
-    heads = [Column(c, descriptions.get(c, ""), _is_number(table[c])) for c in chosen]
-    series = [[_cell(c, value) for value in shown[c]] for c in chosen]
+    """The first rows of `table`; `labels` chooses, orders and names columns, those that are absent are left out."""
+    labels = {c: c for c in table.columns} if labels is None else labels
+    heads = [Column(c, labels[c], descriptions.get(c, ""), _is_number(table[c])) for c in labels if c in table.columns]
+    series = [[_cell(head.name, value) for value in table[head.name].head(MAX_ROWS)] for head in heads]
     rows = [list(cells) for cells in zip(*series, strict=True)]
     return TableView(name=name, columns=heads, rows=rows, n_rows=len(table), csv=csv)
 
@@ -83,7 +82,7 @@ def rounded(column: str, value: object) -> str:
     parts = column.split("_")
     if parts[0] in ("p", "q"):
         return f"{value:.2g}"
-    if {"khz", "ms"} & set(parts):
+    if "khz" in parts or ("ms" in parts and abs(value) >= 1):
         return f"{value:.1f}"
     if float(value).is_integer() and abs(value) < 1e9:
         return str(int(value))

@@ -1,5 +1,11 @@
 """Count the spikes of a session's units in bins of the session's clock."""
 
+from pipeline.clock import read_clock
+from pipeline.neural.binning import bin_session
+from pipeline.neural.recording import read_units
+from pipeline.sessions import find_session
+from pipeline.storage import read_dataset, write_dataset, write_table
+
 SETTINGS = ("neural",)
 
 
@@ -12,12 +18,6 @@ def add_arguments(parser):
 
 
 def run(args, config):
-    from pipeline.clock import read_clock
-    from pipeline.neural.binning import bin_session
-    from pipeline.neural.recording import read_units
-    from pipeline.sessions import find_session
-    from pipeline.storage import read_dataset, write_dataset, write_table
-
     session = find_session(args.sheet, args.session)
     clock = read_clock(session.sync, max_residual_s=config.neural.max_residual_s)
     with read_dataset(args.spectrogram) as spectrogram:

@@ -1,5 +1,8 @@
 """Cut a session into clips of sound and counts, and give each its role: training, validation or test."""
 
+from pipeline.clipping.making import make_clips
+from pipeline.storage import read_dataset, read_table, write_dataset
+
 SETTINGS = ("clips", "seed")
 
 
@@ -13,9 +16,6 @@ def add_arguments(parser):
 
 
 def run(args, config):
-    from pipeline.clipping.making import make_clips
-    from pipeline.storage import read_dataset, read_table, write_dataset
-
     chosen = config.clips
     with read_dataset(args.spectrogram) as spectrogram, read_dataset(args.counts) as counts:
         clips = make_clips(
@@ -35,4 +35,6 @@ def run(args, config):
             guard_s=chosen.split.guard_s,
             seed=config.seed,
         )
-    write_dataset(clips, args.out)
+    # of sound nothing is written compressed, since models read it often; of a session without any, all is NaN
+    silent = not clips["present"].values[:, 0].any()
+    write_dataset(clips, args.out, encoding={"spectrogram": {"compression": "gzip"}} if silent else None)

@@ -3,13 +3,10 @@
 import shlex
 from pathlib import Path
 
-from pipeline.report.html import draw_figures, write_report
-from pipeline.report.results import Results
-from pipeline.sessions import read_sessions
-
 # the report ends with the whole configuration
 SETTINGS = (
-    "sessions", "seed", "audio", "calls", "neural", "clips", "models", "training", "evaluation", "mapping", "simulation",
+    "sessions", "seed", "audio", "calls", "neural", "clips", "models", "training", "evaluation", "mapping",
+    "simulation",
 )  # fmt: skip
 
 
@@ -23,6 +20,10 @@ def add_arguments(parser):
 
 
 def run(args, config):
+    from pipeline.report.html import draw_figures, write_report
+    from pipeline.report.results import Results
+    from pipeline.sessions import read_sessions
+
     results = Results(
         sessions=read_sessions(args.sheet, must_exist=False),
         tables=Path(args.tables),

@@ -111,4 +111,5 @@ def test_real_recordings_agree_with_pynwb(real_nwb, name, n_units, n_spikes):
             assert units.nwb_id[unit] == str(table.id[unit])
             if "electrodes" in table.colnames:
                 row = table["electrodes"].data[unit]
-                assert units.region[unit] == table["electrodes"].table["location"][row]
+                location = table["electrodes"].table["location"][row]
+                assert units.region[unit] == (location.decode() if isinstance(location, bytes) else location)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from pipeline.mapping.tables import write_tables
 from pipeline.report.results import Results
 from pipeline.seeds import numpy_generator
 from pipeline.sessions import read_sessions
@@ -120,8 +121,8 @@ def _calls(random: np.random.Generator) -> pd.DataFrame:
         hz = random.uniform(40e3, 100e3) + random.normal(0, 8e3) * np.sin(np.linspace(0, 3, len(seconds)))
         rows.append({
             "call": len(rows), "bout": int(start_s // 5), "start_s": start_s, "stop_s": start_s + duration_s,
-            "duration_s": duration_s, "peak_hz": hz.mean(), "mean_hz": hz.mean(), "low_hz": hz.min(), "high_hz": hz.max(),
-            "bandwidth_hz": np.ptp(hz), "level_db": 25.0, "entropy": 0.5, "tonality": 0.9,
+            "duration_s": duration_s, "peak_hz": hz.mean(), "mean_hz": hz.mean(), "low_hz": hz.min(),
+            "high_hz": hz.max(), "bandwidth_hz": np.ptp(hz), "level_db": 25.0, "entropy": 0.5, "tonality": 0.9,
             "confidence": random.uniform(5, 9), "label": "", "contour_s": seconds, "contour_hz": hz,
             "contour_db": np.full(len(hz), 25.0),
         })  # fmt: skip
@@ -220,17 +221,18 @@ def _traversal(unit_ids: list[str], clusters: np.ndarray) -> xr.Dataset:
 
 def _tables(folder: Path, units: pd.DataFrame, clusters: pd.DataFrame, kind: str, random: np.random.Generator) -> None:
     tables = {"units": units, "unit_clusters": clusters}
+    if kind != "audio":
+        tables["model_comparison"] = _comparison()
     if kind == "full":
         tables |= _mapped(clusters, random)
         tables["recovery"] = pd.DataFrame({
             "metric": ["tuned_units_detected", "false_discoveries", "cluster_ari"],
             "value": [0.8512345, 0.02, 1.0], "n": [24, 23, 24],
         })  # fmt: skip
-    columns = ["cluster", "n_units", "peak_khz", "low_khz", "high_khz", "trust"]
-    tables.setdefault("cluster_bands", pd.DataFrame(columns=columns))
-    for name, table in tables.items():
-        write_table(table, folder / f"{name}.csv")
-        write_table(table, folder / f"{name}.parquet")
+    recovery = tables.pop("recovery", None)
+    write_tables(tables, folder)
+    if recovery is not None:
+        write_table(recovery, folder / "recovery.csv")
     (folder / "summary.json").write_text(json.dumps(_summary(kind, len(units))))
 
 
@@ -250,13 +252,13 @@ def _mapped(clusters: pd.DataFrame, random: np.random.Generator) -> dict[str, pd
         {
             "cluster": c, "n_units": 2 * UNITS[c], "n_sessions": 2, "n_animals": 2, "regions": "ACC",
             "peak_khz": (low + high) / 2, "low_khz": low + 0.123456, "high_khz": high, "fwhm_khz": high - low,
-            "low_khz_ci_low": low - 1.5, "low_khz_ci_high": low + 1.2, "high_khz_ci_low": high - 1.0,
-            "high_khz_ci_high": high + 2.0, "lag_ms_median": 30.0, "heldout_iou": 0.8, "q": 0.0123456, "trust": "ok",
+            "low_ci_low_khz": low - 1.5, "low_ci_high_khz": low + 1.2, "high_ci_low_khz": high - 1.0,
+            "high_ci_high_khz": high + 2.0, "lag_ms_median": 30.0, "heldout_iou": 0.8, "q": 0.0123456, "trust": "ok",
         }
         for c, (low, high) in CLUSTER_KHZ.items()
     ])  # fmt: skip
     latents = pd.DataFrame({
-        "objective": "mopoe", "latent": [f"z{i}" for i in range(4)], "kl_nat": [0.4, 2.1, 1.2, 0.01],
+        "objective": "mopoe", "latent_dim": 8, "latent": range(4), "kl_nat": [0.4, 2.1, 1.2, 0.01],
         "active": [True, True, True, False], "stability_r": [0.9, 0.85, 0.4, 0.1], "reported_as": "dimension",
     })  # fmt: skip
     return {
@@ -267,11 +269,24 @@ def _mapped(clusters: pd.DataFrame, random: np.random.Generator) -> dict[str, pd
     }
 
 
+def _comparison() -> pd.DataFrame:
+    rows = [
+        {"objective": family, "latent_dim": 8, "seed": seed, "value": value + 0.004 * seed}
+        for family, value in (("mopoe", 0.23), ("mvae", 0.17))
+        for seed in (-1, 0, 1)
+    ]
+    baselines = {"baseline:ridge": 0.12, "baseline:drift_only": 0.0, "baseline:reduced_rank": 0.14}
+    rows += [{"objective": name, "latent_dim": 0, "seed": -1, "value": value} for name, value in baselines.items()]
+    return pd.DataFrame(rows).assign(
+        split="test", target="neural", given="audio", metric="bits_per_spike", se=0.012, n=400, unit="bits/spike"
+    )
+
+
 def _summary(kind: str, n_units: int) -> dict:
     counts = {"n_sessions": 2, "n_animals": 2, "n_units": n_units, "n_units_included": n_units, "q": 0.05}
     if kind == "audio":
-        return {**counts, "primary": None, "best_baseline": None, "n_clusters": 0, "trust": "ok", "trust_reasons": [],
-                "controls": [], "headlines": ["Nothing to see: no session has both sound and spikes."], "notes": []}  # fmt: skip
+        empty = {"primary": None, "best_baseline": None, "n_clusters": 0, "trust": "ok", "controls": [], "notes": []}
+        return {**counts, **empty, "headlines": ["Nothing to see: no session has both sound and spikes."]}
     full = kind == "full"
     found = 24 if full else 1
     control = {"level": "band", "n": 72, "nominal": 0.05}

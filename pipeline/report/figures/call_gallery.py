@@ -35,8 +35,8 @@ def draw(results: Results) -> Figure:
         above_db = part["power_db"].values.astype(np.float32) - spectrogram["noise_floor_db"].values
         if part.sizes["time"]:
             axes.pcolormesh(
-                (part["time"].values - middle_s) * 1e3, part["frequency"].values / 1e3, above_db.T, cmap="Greys", vmin=0,
-                vmax=30, shading="nearest", rasterized=True,
+                (part["time"].values - middle_s) * 1e3, part["frequency"].values / 1e3, above_db.T, cmap="Greys",
+                vmin=0, vmax=30, shading="nearest", rasterized=True,
             )  # fmt: skip
         axes.plot(
             (np.asarray(call.contour_s, float) - middle_s) * 1e3, np.asarray(call.contour_hz, float) / 1e3,

@@ -60,8 +60,10 @@ def _model(objective: Axes, bits: Axes, rows: pd.DataFrame) -> None:
             bits.plot(best["epoch"], best["bits_per_spike"], "o", ms=4, color=colour)
         else:
             objective.plot(best["epoch"], best["validation_objective"], "o", ms=4, color=colour)
-        objective.text(0.98, 0.04 + 0.11 * (len(runs) - 1 - i), f"seed {seed}", color=colour, transform=objective.transAxes, ha="right",
-                       size=7)  # fmt: skip
+        objective.text(
+            0.98, 0.04 + 0.11 * (len(runs) - 1 - i), f"seed {seed}", color=colour, transform=objective.transAxes,
+            ha="right", size=7,
+        )  # fmt: skip
     # the first epochs lie far below the rest and would hide it
     settled = pd.concat([rows["train_objective"], rows["validation_objective"]])
     low, high = np.nanquantile(settled, 0.1), np.nanmax(settled)

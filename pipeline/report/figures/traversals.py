@@ -124,13 +124,10 @@ def _rates(figure: Figure, traversal: xr.Dataset, latents: list[int], results: R
 
 def _active(results: Results, traversal: xr.Dataset) -> list[int]:
     """Active latents of the primary model by falling KL; all latents where the table does not say."""
-    table = results.table("latents")
     n_latents = traversal.sizes["latent"]
-    if len(table) and results.primary is not None:
-        rows = table[table["objective"].astype(str).str.startswith(results.primary["family"])]
-        rows = rows[rows["active"].astype(bool)].sort_values("kl_nat", ascending=False)
-        active = [int(str(name).removeprefix("z")) for name in rows["latent"]]
-        active = [i for i in dict.fromkeys(active) if i < n_latents]
-        if active:
-            return active
-    return list(range(n_latents))
+    table = results.table("latents")
+    if len(table):
+        table = table[(table["objective"] == results.primary["family"]) & table["active"].astype(bool)]
+        table = table[table["latent_dim"] == results.primary["latent_dim"]].sort_values("kl_nat", ascending=False)
+    active = [int(latent) for latent in table.get("latent", []) if latent < n_latents]
+    return active or list(range(n_latents))

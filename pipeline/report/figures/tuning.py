@@ -73,7 +73,7 @@ def _bands(axes: Axes, bands: pd.DataFrame, cluster: int) -> None:
         axes.plot([band.low_khz, band.high_khz], [0.97, 0.97], color=colour, lw=2.5, transform=across,
                   solid_capstyle="butt")  # fmt: skip
         for edge in ("low", "high"):
-            interval = [getattr(band, f"{edge}_khz_ci_{side}", np.nan) for side in ("low", "high")]
+            interval = [getattr(band, f"{edge}_ci_{side}_khz", np.nan) for side in ("low", "high")]
             if np.isfinite(interval).all():
                 axes.plot(interval, [0.97, 0.97], color=INK, lw=0.8, marker="|", ms=4, transform=across)
         middle = (band.low_khz + band.high_khz) / 2

@@ -1,0 +1,245 @@
+"""What will run, and everything that would stop it, from headers alone: before hours of compute."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from warnings import catch_warnings, simplefilter
+
+import numpy as np
+import pandas as pd
+
+from pipeline.audio.annotations import read_annotations
+from pipeline.audio.bands import band_filters
+from pipeline.audio.recording import Recording, check_range, open_session
+from pipeline.clipping.making import check_frames, count_window
+from pipeline.clipping.pooling import band_groups
+from pipeline.clipping.splits import assign_splits, blocks_of_time
+from pipeline.clipping.windows import windows_over
+from pipeline.clock import Clock, read_clock
+from pipeline.config import Config
+from pipeline.errors import InputError, InputErrors
+from pipeline.neural.recording import UnitsHeader, read_header
+from pipeline.sessions import Session, absent_files, scan_sheet
+
+
+@dataclass
+class SessionReport:
+    """What is known of one session; None: it has none, or it cannot be read (then `problems` says why)."""
+
+    session: Session
+    recording: Recording | None = None
+    n_bands: int = 0
+    units: UnitsHeader | None = None
+    clock: Clock | None = None
+    problems: list[InputError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def audio_s(self) -> np.ndarray | None:
+        """Start and stop of the sound, session seconds."""
+        if self.recording is None or self.clock is None:
+            return None
+        return self.clock.to_session([self.recording.start_s, self.recording.file_stop_s[-1]])
+
+    @property
+    def overlap_s(self) -> float:
+        """How long there are both sound and spikes; NaN where that cannot be told."""
+        if self.audio_s is None or self.units is None:
+            return np.nan
+        return max(min(self.audio_s[1], self.units.stop_s) - max(self.audio_s[0], self.units.start_s), 0.0)
+
+    @property
+    def analysed_s(self) -> np.ndarray | None:
+        """Start and stop of the time that clips may come from, session seconds."""
+        if self.audio_s is not None:
+            return self.audio_s
+        if self.units is None or self.session.has_audio or np.isnan(self.units.start_s):
+            return None
+        return np.array([self.units.start_s, self.units.stop_s])
+
+
+def check_sheet(sheet: str | Path, config: Config) -> tuple[list[SessionReport], list[InputError]]:
+    """Look at every file of the sheet by its header; returns a report a session and all problems, none of it raised.
+
+    Takes the whole configuration, since it is about the configuration as much as about the files.
+    """
+    try:
+        sessions, problems = scan_sheet(sheet)
+    except InputError as problem:
+        return [], [problem]
+    problems += _settings_problems(config)
+    reports = [_look_at(session, config) for session in sessions]
+    return reports, problems + [problem for report in reports for problem in report.problems]
+
+
+def table_of(reports: list[SessionReport], config: Config) -> pd.DataFrame:
+    """One row a session, with units in the names; what is not there is missing."""
+    rows = []
+    for report in reports:
+        sound, units, clock = report.recording, report.units, report.clock
+        n_clips, gigabytes = estimate(report, config)
+        rows.append(
+            {
+                "session": report.session.name,
+                "subject": report.session.subject,
+                "audio_files": len(sound.sources) if sound else 0,
+                "rate_khz": sound.rate_hz / 1e3 if sound else np.nan,
+                "audio_min": sound.duration_s / 60 if sound else np.nan,
+                "units": units.n_units if units else 0,
+                "spikes": units.n_spikes if units else 0,
+                "clock": clock.source if clock else "",
+                "drift_ppm": clock.drift_ppm if clock else np.nan,
+                "residual_ms": clock.residual_s * 1e3 if clock else np.nan,
+                "overlap_min": report.overlap_s / 60,
+                "clips_at_most": n_clips,
+                "disk_gb": gigabytes,
+                "problems": len(report.problems) + len(absent_files(report.session)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def estimate(report: SessionReport, config: Config) -> tuple[int, float]:
+    """Number of clips at most (as if the animal called all the time) and gigabytes of prepared files with them."""
+    if report.analysed_s is None:
+        return 0, 0.0
+    chosen, length_s = config.clips, float(np.ptp(report.analysed_s))
+    stride_s = chosen.duration_s if chosen.mode == "call" else chosen.stride_s
+    n_clips = len(windows_over(0.0, length_s, duration_s=chosen.duration_s, stride_s=stride_s))
+    n_units = report.units.n_units if report.units else 0
+    count_bins = (chosen.duration_s + chosen.counts.pre_s + chosen.counts.post_s) / config.neural.bin_width_s
+    spectrogram = report.recording.duration_s / config.audio.hop_s * (report.n_bands * 2 + 9) if report.recording else 0
+    counts = length_s / config.neural.bin_width_s * n_units * 3
+    clips = n_clips * 2 * (chosen.n_bands * chosen.n_frames + n_units * count_bins)
+    return n_clips, (spectrogram + counts + clips) / 1e9
+
+
+def _settings_problems(config: Config) -> list[InputError]:
+    """Choices that contradict each other, whatever the recordings are."""
+    chosen = config.clips
+    checks = (
+        lambda: count_window(
+            duration_s=chosen.duration_s,
+            pre_s=chosen.counts.pre_s,
+            post_s=chosen.counts.post_s,
+            bin_width_s=config.neural.bin_width_s,
+        ),
+        lambda: check_frames(duration_s=chosen.duration_s, n_frames=chosen.n_frames, hop_s=config.audio.hop_s),
+    )
+    return [problem for check in checks for problem in _caught(check)[1]]
+
+
+def _look_at(session: Session, config: Config) -> SessionReport:
+    report = SessionReport(session)
+    absent = {column for column, _ in absent_files(session)}
+    attempt = _Attempts(report)
+    if session.has_audio and not absent & ({"nwb"} if session.audio_series else {"audio"}):
+        report.recording = attempt(lambda: open_session(session, channel=config.audio.channel))
+    if report.recording:
+        attempt(lambda: _check_sound(report, config))
+    if session.nwb and "nwb" not in absent:
+        report.units = attempt(lambda: read_header(session.nwb))
+    if "sync" not in absent:
+        report.clock = attempt(lambda: read_clock(session.sync, max_residual_s=config.neural.max_residual_s))
+    if report.recording and session.annotations and "annotations" not in absent:
+        attempt(
+            lambda: read_annotations(
+                session.annotations,
+                audio_start_s=report.recording.start_s,
+                audio_stop_s=report.recording.file_stop_s[-1],
+            )
+        )
+    if session.audio and session.nwb and not session.sync:
+        report.notes.append("sync is empty: sound and NWB are taken to run on one clock that starts with the sound")
+    attempt(lambda: _check_overlap(report))
+    attempt(lambda: _check_length(report, config))
+    return report
+
+
+class _Attempts:
+    """Runs checks of one session; what they raise or warn of goes to its report."""
+
+    def __init__(self, report: SessionReport):
+        self._report = report
+
+    def __call__(self, check):
+        with catch_warnings(record=True) as warned:
+            simplefilter("always", UserWarning)
+            result, problems = _caught(check)
+        name = self._report.session.name
+        self._report.problems += [InputError(f"session {name!r}: {problem}") for problem in problems]
+        self._report.notes += [str(warning.message) for warning in warned]
+        return result
+
+
+def _caught(check) -> tuple[object, list[InputError | str]]:
+    try:
+        return check(), []
+    except InputErrors as error:
+        return None, error.problems
+    except InputError as error:
+        return None, [error]
+
+
+def _check_sound(report: SessionReport, config: Config) -> None:
+    audio, rate_hz = config.audio, report.recording.rate_hz
+    check_range(report.recording, low_hz=audio.low_hz, high_hz=audio.high_hz, window_s=audio.window_s)
+    _, _, frequency_hz = band_filters(
+        rate_hz=rate_hz,
+        n_window=max(round(audio.window_s * rate_hz), 2),
+        low_hz=audio.low_hz,
+        high_hz=audio.high_hz,
+        scale=audio.scale,
+        n_bands=audio.n_bands,
+    )
+    report.n_bands = len(frequency_hz)
+    band_groups(report.n_bands, n_bands=config.clips.n_bands)
+
+
+def _check_overlap(report: SessionReport) -> None:
+    if report.overlap_s == 0:
+        raise InputError(
+            "sound and spikes do not overlap in time",
+            where=report.session.nwb,
+            found=f"on the NWB clock, sound at {report.audio_s[0]:.6g} to {report.audio_s[1]:.6g} s, "
+            f"spikes at {report.units.start_s:.6g} to {report.units.stop_s:.6g} s",
+            mend="give the offset of the clocks in the sheet's column sync (NWB time = audio time + offset)",
+        )
+    if report.audio_s is not None and report.overlap_s < 0.5 * np.ptp(report.audio_s):
+        report.notes.append(f"spikes cover only {report.overlap_s / np.ptp(report.audio_s):.0%} of the sound")
+
+
+def _check_length(report: SessionReport, config: Config) -> None:
+    """Whether a split can be made: tried on continuous clips; bouts are not known yet, and leave more room between."""
+    if report.analysed_s is None:
+        return
+    chosen, split, session = config.clips, config.clips.split, report.session.name
+    continuous = chosen.mode == "continuous" or not report.session.has_audio
+    # three roles, and two guards between them, fit in nothing shorter
+    least_s = 3 * chosen.duration_s + 2 * split.guard_s
+    length_s = np.ptp(report.analysed_s)
+    if length_s < least_s:
+        raise InputError(
+            "the recording is too short for the split's guards",
+            found=f"{length_s:.4g} s",
+            allowed=f"at least {least_s:.4g} s with clips.split.guard_s {split.guard_s:g}",
+            mend="a shorter clips.split.guard_s, or a longer recording",
+        )
+    start_s = windows_over(*report.analysed_s, duration_s=chosen.duration_s, stride_s=chosen.stride_s)
+    try:
+        assign_splits(
+            blocks_of_time(start_s, n_blocks=split.n_blocks),
+            start_s - max(chosen.counts.pre_s, 0),
+            start_s + chosen.duration_s + max(chosen.counts.post_s, 0),
+            validation_fraction=split.validation_fraction,
+            test_fraction=split.test_fraction,
+            guard_s=split.guard_s,
+            seed=config.seed,
+            session=session,
+        )
+    except InputError as error:
+        if continuous:
+            raise
+        title = str(error).split("\n")[0]
+        report.notes.append(
+            f"{length_s:.4g} s may be too short for guard_s {split.guard_s:g} ({title} if calls are dense)"
+        )

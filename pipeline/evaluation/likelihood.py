@@ -1,0 +1,152 @@
+"""Held-out log-likelihoods by importance sampling, and how much each latent says.
+
+log p(x) ~ log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|given), z_k ~ q(z|given) (Burda et al. 2016, eq. 8). Mixture
+posteriors are sampled evenly over their components and enter with the density of the whole mixture. The estimate lies
+below log p(x) on average and rises to it with K.
+"""
+
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pipeline.evaluation.heldout import HeldOut
+from pipeline.evaluation.metrics import Metrics
+from pipeline.evaluation.predictions import pieces, possible_givens, possible_targets
+from pipeline.evaluation.scores import clip_mean
+from pipeline.vae.assembly import to_batch
+from pipeline.vae.base import Batch, MultimodalVAE, Posterior
+from pipeline.vae.gaussians import mixture_log_prob, normal_log_prob
+
+KL_SAMPLES = 64  # for posteriors that are mixtures, whose KL has no closed form
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """log_prob: nats, ess: effective number of samples behind it; both of shape (n_clips,)."""
+
+    log_prob: np.ndarray
+    ess: np.ndarray
+
+    @classmethod
+    def of(cls, log_weights: torch.Tensor) -> "Estimate":
+        """The log of the mean weight, and (sum w)^2 / sum w^2 (Kong 1992), over log weights (n_samples, n_clips)."""
+        total = torch.logsumexp(log_weights.double(), dim=0)
+        ess = torch.exp(2 * total - torch.logsumexp(2 * log_weights.double(), dim=0))
+        return cls((total - math.log(len(log_weights))).cpu().numpy(), ess.cpu().numpy())
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What posterior samples say, from which every estimate with this proposal is made; tensors (n_samples, n_clips).
+
+    log_likelihoods: log p(x_t|z) by modality, nats. log_ratio: log p(z) - log q(z|given), nats.
+    """
+
+    log_likelihoods: dict[str, torch.Tensor]
+    log_ratio: torch.Tensor
+
+    def marginal(self, *targets: str) -> Estimate:
+        """log p(x_targets) with q(z|given) as the proposal."""
+        return Estimate.of(self.log_ratio + sum(self.log_likelihoods[target] for target in targets))
+
+    def predictive(self, target: str) -> Estimate:
+        """log E_{q(z|given)} p(x_target|z)."""
+        return Estimate.of(self.log_likelihoods[target])
+
+
+def draw(
+    model: MultimodalVAE,
+    batch: Batch,
+    *,
+    given: Collection[str],
+    targets: Collection[str],
+    n_samples: int,
+    generator: torch.Generator,
+) -> Draws:
+    """Sample q(z|x_given) for each clip of a batch in which `given` and `targets` are present."""
+    ratios, likelihoods = [], {target: [] for target in targets}
+    with torch.inference_mode():
+        for part in pieces(batch, targets, n_samples):
+            posterior = model.posterior(part, given)
+            z = posterior.rsample(n_samples, generator)  # (k, n, d)
+            ratios.append(normal_log_prob(z, torch.zeros_like(z), torch.zeros_like(z)) - posterior.log_prob(z))
+            for name, likelihood in model.decode(z, session=batch.session, names=targets).items():
+                likelihoods[name].append(likelihood.log_prob(part.data[name]))
+    return Draws({name: torch.cat(parts, dim=1) for name, parts in likelihoods.items()}, torch.cat(ratios, dim=1))
+
+
+def kl_per_latent(posterior: Posterior, generator: torch.Generator) -> np.ndarray:
+    """KL(q(z_j|x) || N(0, 1)) of each clip and latent, nats, shape (n_clips, n_latents); sampled for mixtures."""
+    means, log_variances = posterior.means, posterior.log_variances
+    if len(means) == 1:
+        kl = 0.5 * (means[0] ** 2 + torch.expm1(log_variances[0]) - log_variances[0])
+        return kl.cpu().numpy()
+    z = posterior.rsample(KL_SAMPLES, generator)  # (k, n, d)
+    n_components, n, d = means.shape
+    log_q = mixture_log_prob(
+        z.reshape(KL_SAMPLES, n * d, 1),
+        means.reshape(n_components, n * d, 1),
+        log_variances.reshape(n_components, n * d, 1),
+        posterior.present.repeat_interleave(d, dim=1),
+    ).reshape(z.shape)
+    log_p = -0.5 * (z**2 + math.log(2 * math.pi))
+    return (log_q - log_p).mean(dim=0).cpu().numpy()
+
+
+def likelihood_scores(
+    model: MultimodalVAE,
+    metrics: Metrics,
+    *,
+    modalities: tuple[str, ...],
+    held_out: Callable[[tuple[str, ...]], HeldOut | None],
+    n_samples: int,
+    n_clips: int,
+    generator: torch.Generator,
+) -> None:
+    """Add marginal, joint, conditional and predictive log-likelihoods and the KL of each latent, means over clips.
+
+    All rows of a session rest on the same clips, at most `n_clips` of them, evenly spread, that have all `modalities`.
+    `marginal`: log p(x_target) with q(z|given) as the proposal; `joint`: log p of both; `conditional`: joint less the
+    given modality's marginal; `predictive`: log E_{q(z|given)} p(x_target|z).
+    """
+    held = held_out(modalities)
+    if held is None:
+        return
+    held = held.thinned(n_clips)
+    batch = to_batch(held.clips)
+    labels = {"session": held.clips.session, "split": held.split}
+
+    def add(name: str, values: np.ndarray, ess: np.ndarray, target: str, given: tuple[str, ...]) -> None:
+        names = {"target": target, "given": "+".join(given), "metric": f"log_likelihood:{name}", "unit": "nat"}
+        metrics.add(clip_mean(values, held.blocks), ess=float(ess.mean()), **names, **labels)
+
+    own: dict[str, Estimate] = {}
+    joint = None
+    for given in possible_givens(model, modalities):
+        targets = possible_targets(model, modalities, given)
+        draws = draw(model, batch, given=given, targets=targets, n_samples=n_samples, generator=generator)
+        for target in targets:
+            marginal = draws.marginal(target)
+            add("marginal", marginal.log_prob, marginal.ess, target, given)
+            if given == (target,):
+                own[target] = marginal
+            if target not in given:
+                predictive = draws.predictive(target)
+                add("predictive", predictive.log_prob, predictive.ess, target, given)
+        if len(given) > 1:
+            joint = draws.marginal(*given)
+            add("joint", joint.log_prob, joint.ess, "+".join(given), given)
+        if len(given) == len(modalities) or not model.cross_generates:
+            with torch.inference_mode():
+                kl = kl_per_latent(model.posterior(batch, given), generator)
+            names = {"target": "", "given": "+".join(given), "metric": "kl", "unit": "nat"}
+            for index in range(kl.shape[1]):
+                metrics.add(clip_mean(kl[:, index], held.blocks), unit_id=f"z{index}", **names, **labels)
+    if joint is not None:
+        for target in modalities:
+            (other,) = (name for name in modalities if name != target)
+            ess = np.minimum(joint.ess, own[other].ess)
+            add("conditional", joint.log_prob - own[other].log_prob, ess, target, (other,))

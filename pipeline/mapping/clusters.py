@@ -1,0 +1,213 @@
+"""Clusters of units with like tuning: consensus over subsamples, and how many clusters there really are.
+
+Every choice here is made on part A (training blocks). The number of clusters must beat a null of one elongated
+cluster of the same covariance; units that nothing speaks for stay in no cluster.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.cluster.hierarchy import cut_tree, linkage
+from scipy.spatial.distance import cdist, squareform
+
+UNIT_SHARE, BOUT_SHARE = 0.8, 0.5
+LAG_WEIGHT = 0.3  # of the largest lag, against a tuning curve of length 1
+MIN_MEMBERSHIP = 0.5
+N_NULL = 199
+ALPHA = 0.05
+NONE = -1
+
+
+@dataclass
+class PooledTuning:
+    """Part A of the units to be clustered, from all sessions.
+
+    `response[s]` (n_bouts_s, n_units_s, n_bands) and `power[s]` (n_bouts_s, n_bands): sums per bout of session s;
+    `lag` (n_units,): lags as shares of the largest lag; `model` (n_units, n_bands): coupling profiles of the model,
+    zero for units that it does not predict. Units are in the order of the sessions.
+    """
+
+    response: list[np.ndarray]
+    power: list[np.ndarray]
+    lag: np.ndarray
+    model: np.ndarray
+
+    @property
+    def n_units(self) -> int:
+        return len(self.lag)
+
+    def features(self, bouts: list[np.ndarray] | None = None) -> np.ndarray:
+        """Unit-norm tuning (with the model's profile of equal length added) and weighted lag, (n_units, n_bands + 1).
+
+        `bouts`: for each session the bouts to use, with repeats if wanted; all by default.
+        """
+        curves = []
+        for session, (response, power) in enumerate(zip(self.response, self.power, strict=True)):
+            rows = slice(None) if bouts is None else bouts[session]
+            scale = np.sqrt(np.maximum(power[rows].sum(axis=0), 1e-12))
+            curves.append(np.where(scale > 1e-3, response[rows].sum(axis=0) / scale, 0.0))
+        tuning = unit_norm(_blurred(np.concatenate(curves)))
+        both = unit_norm(tuning + unit_norm(_blurred(self.model)))
+        return np.column_stack([both, LAG_WEIGHT * self.lag])
+
+
+@dataclass
+class Clustering:
+    """`labels` (n_units,) with -1 for none, `membership` (n_units,): mean consensus with the own cluster's others.
+
+    `p_one_cluster`: how easily one elongated cluster of the same covariance would look like this (NaN: too few units).
+    """
+
+    labels: np.ndarray
+    membership: np.ndarray
+    n_clusters: int
+    p_one_cluster: float
+
+
+def unit_norm(values: np.ndarray) -> np.ndarray:
+    """Rows of length 1; rows of zeros stay."""
+    length = np.linalg.norm(values, axis=-1, keepdims=True)
+    return values / np.where(length > 0, length, 1.0)
+
+
+def consensus_clusters(
+    pooled: PooledTuning, *, n_draws: int, max_clusters: int, min_units: int, generator: np.random.Generator
+) -> Clustering:
+    """Cluster units by consensus over draws of 80 % of the units and 50 % of the bouts.
+
+    k is the largest number of clusters of at least `min_units` in which every cluster stands apart from its nearest
+    neighbour (`separation_p`), given that all units together do not look like one cluster (`one_cluster_p`);
+    otherwise 1. Smaller clusters are dissolved: their units get -1, as do units with membership below 0.5.
+    """
+    n_units = pooled.n_units
+    if n_units < min_units:
+        nothing = np.full(n_units, NONE)
+        return Clustering(nothing, np.full(n_units, np.nan), 0, float("nan"))
+    features = pooled.features()
+    largest = min(max_clusters, n_units // min_units)
+    together = _consensus(pooled, n_draws=n_draws, largest=largest, generator=generator)
+    p_one = one_cluster_p(features, largest=largest, generator=generator)
+    best, p_apart = 1, 1.0
+    kept, chosen = np.zeros(n_units, int), np.ones((n_units, n_units))
+    for k, matrix in together.items():
+        labels = _without_small(_cut(matrix, k), min_units)
+        n_large = labels.max() + 1
+        if n_large < 2:
+            continue
+        p = separation_p(features, labels, generator=generator)
+        p_apart = min(p_apart, p)
+        if max(p, p_one) <= ALPHA and n_large > best:
+            best, kept, chosen = n_large, labels, matrix
+    membership = _membership(chosen, kept)
+    labels = np.where(membership >= MIN_MEMBERSHIP, kept, NONE) if best > 1 else kept
+    labels = _without_small(labels, min_units)
+    p_one_cluster = max(p_one, p_apart) if largest > 1 else float("nan")
+    return Clustering(labels, membership, int(labels.max()) + 1, p_one_cluster)
+
+
+def one_cluster_p(features: np.ndarray, *, largest: int, generator: np.random.Generator) -> float:
+    """p of all units being one cluster: the best reduction of the sum of squares by 2..`largest` groups, in SDs of its
+    null, against the same best over draws of one cluster with the same covariance."""
+    if largest < 2:
+        return float("nan")
+    observed = _reductions(features, largest)
+    null = np.array([_reductions(draw, largest) for draw in _one_cluster(features, N_NULL, generator)])
+    sd = np.maximum(null.std(axis=0), 1e-9)
+    best = ((null - null.mean(axis=0)) / sd).max(axis=1)
+    return float((1 + (best >= ((observed - null.mean(axis=0)) / sd).max()).sum()) / (1 + N_NULL))
+
+
+def separation_p(features: np.ndarray, labels: np.ndarray, *, generator: np.random.Generator) -> float:
+    """Largest p over clusters of its being one with its nearest neighbour; `labels` (n_units,), -1 is left out.
+
+    Statistic: share of the pair's sum of squares that lies between the two. A continuum that is cut in two fails.
+    """
+    n_clusters = labels.max() + 1
+    centres = np.array([features[labels == c].mean(axis=0) for c in range(n_clusters)])
+    distance = cdist(centres, centres) + np.diag(np.full(n_clusters, np.inf))
+    pairs = {tuple(sorted((c, int(distance[c].argmin())))) for c in range(n_clusters)}
+    worst = 0.0
+    for a, b in sorted(pairs):
+        rows = np.isin(labels, (a, b))
+        observed = _between(features[rows], labels[rows] == a)
+        draws = _one_cluster(features[rows], N_NULL, generator)
+        null = np.array([_reductions(draw, 2)[0] for draw in draws])
+        worst = max(worst, float((1 + (null >= observed).sum()) / (1 + N_NULL)))
+    return worst
+
+
+def _one_cluster(features: np.ndarray, n_draws: int, generator: np.random.Generator) -> np.ndarray:
+    """Draws (n_draws, n_units, n_features) of one cluster with the covariance of `features`.
+
+    Flat along the longest axis (a uniform stretch is what a continuum looks like, and the shape without a gap that
+    splits best), normal along the others.
+    """
+    centred = features - features.mean(axis=0)
+    _, singular, axes = np.linalg.svd(centred, full_matrices=False)
+    sd = singular / np.sqrt(len(features))
+    scores = generator.standard_normal((n_draws, len(features), len(sd)))
+    scores[..., 0] = np.sqrt(12) * (generator.random((n_draws, len(features))) - 0.5)
+    return (scores * sd) @ axes
+
+
+def _reductions(points: np.ndarray, largest: int) -> np.ndarray:
+    """Share of the sum of squares between groups for 2..`largest` groups of Ward's tree, shape (largest - 1,)."""
+    groups = cut_tree(linkage(points, "ward"), n_clusters=np.arange(2, largest + 1))
+    return np.array([_between(points, groups[:, column]) for column in range(groups.shape[1])])
+
+
+def _between(points: np.ndarray, group: np.ndarray) -> float:
+    total = ((points - points.mean(axis=0)) ** 2).sum()
+    member = np.equal.outer(np.unique(group), group).astype(float)
+    size = member.sum(axis=1)
+    centres = member @ points / size[:, None]
+    return float((size[:, None] * (centres - points.mean(axis=0)) ** 2).sum() / total) if total > 0 else 0.0
+
+
+def _consensus(pooled: PooledTuning, *, n_draws: int, largest: int, generator) -> dict[int, np.ndarray]:
+    """For each k the share of draws with both units in which two units fell together, (n_units, n_units)."""
+    n_units = pooled.n_units
+    ks = np.arange(2, largest + 1)
+    together = np.zeros((len(ks), n_units, n_units))
+    drawn = np.zeros((n_units, n_units))
+    size = max(min(n_units, 2), round(UNIT_SHARE * n_units))
+    for _ in range(n_draws if len(ks) else 0):
+        units = np.sort(generator.choice(n_units, size, replace=False))
+        halves = [
+            generator.choice(len(power), max(1, round(BOUT_SHARE * len(power))), replace=False)
+            for power in pooled.power
+        ]
+        groups = cut_tree(linkage(pooled.features(halves)[units], "ward"), n_clusters=np.minimum(ks, size))
+        here = np.ix_(units, units)
+        drawn[here] += 1
+        for row in range(len(ks)):
+            together[row][here] += np.equal.outer(groups[:, row], groups[:, row])
+    share = np.divide(together, drawn, out=np.zeros_like(together), where=drawn > 0)
+    for matrix in share:
+        np.fill_diagonal(matrix, 1.0)
+    return dict(zip(ks.tolist(), share, strict=True))
+
+
+def _cut(matrix: np.ndarray, k: int) -> np.ndarray:
+    distance = squareform(1 - matrix, checks=False)
+    return cut_tree(linkage(distance, "average"), n_clusters=k).ravel()
+
+
+def _without_small(labels: np.ndarray, min_units: int) -> np.ndarray:
+    """Labels renumbered from 0 by falling size; clusters below `min_units` become -1."""
+    names, size = np.unique(labels[labels != NONE], return_counts=True)
+    large = [name for name, n in sorted(zip(names, size, strict=True), key=lambda pair: -pair[1]) if n >= min_units]
+    return np.array([large.index(label) if label in large else NONE for label in labels], int)
+
+
+def _membership(matrix: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    same = np.equal.outer(labels, labels) & (labels != NONE)[:, None]
+    np.fill_diagonal(same, False)
+    size = same.sum(axis=1)
+    return np.divide((matrix * same).sum(axis=1), size, out=np.full(len(labels), np.nan), where=size > 0)
+
+
+def _blurred(curves: np.ndarray) -> np.ndarray:
+    """A little smoothing over neighbouring bands: noise of single bands is no likeness."""
+    padded = np.pad(curves, ((0, 0), (1, 1)), mode="edge")
+    return 0.25 * padded[:, :-2] + 0.5 * padded[:, 1:-1] + 0.25 * padded[:, 2:]

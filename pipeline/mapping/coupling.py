@@ -1,0 +1,150 @@
+"""The rotation-invariant map: which bands a model moves together with which units.
+
+C = mean over held-out posterior samples of J_audio Cov(z) J_neural^T, with J_audio = d(log spectrogram, dB)/dz and
+J_neural = d(log expected count)/dz. Under z -> A z it does not change: the Jacobians take A^-1 and the covariance A.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.clips import SessionClips
+from pipeline.seeds import torch_generator
+from pipeline.vae.assembly import LoadedModel, to_batch
+
+MAX_CLIPS = 256
+N_SAMPLES = 4  # of each clip's posterior, for the covariance; one of them for the Jacobians
+SMALLEST_COUNT = 1e-8
+
+
+@dataclass
+class ClipCoupling:
+    """Coupling of one model in one session by clip: `coupling` (n_clips, n_bands, n_units), dB x log rate; `block`
+    (n_clips,) the bout of each clip (or a number of its own)."""
+
+    coupling: np.ndarray
+    block: np.ndarray
+
+
+def coupling(
+    decode: Callable[[Tensor], tuple[Tensor, Tensor]],
+    z: Tensor,
+    covariance: Tensor,
+    *,
+    frame_s: np.ndarray,
+    bin_centre_s: np.ndarray,
+    lag_s: np.ndarray,
+) -> Tensor:
+    """J_audio Cov J_neural^T at each z (n, d), shape (n, n_bands, n_units).
+
+    `decode` maps z (n, d) to dB (n, n_bands, n_frames) and log expected counts (n, n_units, n_bins). For each unit the
+    product is averaged over its bins, each paired with the frames of a bin's length at its own `lag_s` (n_units,)
+    before it (positive: the unit follows); pairs that leave the clip do not count, and a lag that leaves no pair is
+    shortened.
+    """
+    columns = []
+    for latent in range(z.shape[1]):
+        tangent = torch.zeros_like(z)
+        tangent[:, latent] = 1
+        columns.append(torch.func.jvp(decode, (z,), (tangent,))[1])
+    audio = torch.stack([a for a, _ in columns], dim=-1)  # (n, n_bands, n_frames, d)
+    neural = torch.stack([b for _, b in columns], dim=-1)  # (n, n_units, n_bins, d)
+    out = torch.zeros(len(z), audio.shape[1], neural.shape[1], dtype=z.dtype)
+    for lag in np.unique(lag_s):
+        units = torch.as_tensor(np.flatnonzero(lag_s == lag))
+        pairing = torch.as_tensor(_pairing(frame_s, bin_centre_s, float(lag)), dtype=z.dtype)  # (n_bins, n_frames)
+        heard = torch.einsum("tf,nbfd->nbtd", pairing, audio)
+        used = pairing.sum(dim=1) > 0
+        out[:, :, units] = torch.einsum(
+            "nbtd,de,nute->nbu", heard[:, :, used], covariance, neural[:, units][:, :, used]
+        ) / max(int(used.sum()), 1)
+    return out
+
+
+def _pairing(frame_s: np.ndarray, bin_centre_s: np.ndarray, lag_s: float) -> np.ndarray:
+    """Weights (n_bins, n_frames): each bin averages the frames within half a bin of `lag_s` before it."""
+    width = np.diff(bin_centre_s).min() if len(bin_centre_s) > 1 else np.ptp(frame_s) + 1e-9
+    half = max(width, np.diff(frame_s).min() if len(frame_s) > 1 else 0) / 2 * (1 + 1e-6)
+    near = np.zeros((len(bin_centre_s), len(frame_s)))
+    while not near.any():  # lags longer than the clip reaches
+        near = (np.abs(frame_s - (bin_centre_s[:, None] - lag_s)) <= half).astype(float)
+        if lag_s == 0:
+            break
+        lag_s = 0.0 if abs(lag_s) <= width else lag_s - np.sign(lag_s) * width
+    return near / np.maximum(near.sum(axis=1, keepdims=True), 1)
+
+
+def model_coupling(loaded: LoadedModel, clips: SessionClips, *, lag_s: np.ndarray, seed: int) -> ClipCoupling | None:
+    """Coupling of a trained model over the held-out clips (validation and test) of a session; None without any.
+
+    Points are drawn from q(z | audio), so that the held-out spikes stay unseen and can test the result.
+    """
+    model = loaded.model
+    held_out = np.flatnonzero(np.isin(clips.split, ["validation", "test"]) & clips.present.all(axis=1))
+    if not len(held_out) or clips.session not in loaded.sessions or not model.cross_generates:
+        return None
+    if len(held_out) > MAX_CLIPS:
+        held_out = held_out[np.linspace(0, len(held_out) - 1, MAX_CLIPS).astype(int)]
+    generator = torch_generator(seed, "coupling", clips.session)
+    with torch.no_grad():
+        posterior = model.posterior(to_batch(clips, held_out), ("audio",))
+        samples = posterior.rsample(N_SAMPLES, generator=generator)  # (k, n, d)
+    covariance = torch.atleast_2d(torch.cov(samples.flatten(0, 1).T))
+
+    def decode(z: Tensor) -> tuple[Tensor, Tensor]:
+        decoded = model.decode(z, session=clips.session)
+        return decoded["audio"].mean, decoded["neural"].mean.clamp(min=SMALLEST_COUNT).log()
+
+    with torch.no_grad():
+        value = coupling(
+            decode,
+            samples[0],
+            covariance,
+            frame_s=clips.frame_s,
+            bin_centre_s=clips.bin_s + clips.bin_width_s / 2,
+            lag_s=lag_s,
+        )
+    bouts = clips.bout[held_out]
+    block = np.where(bouts >= 0, bouts, (clips.start_s[held_out] // 10).astype(int))
+    return ClipCoupling(value.numpy(), block)
+
+
+def pooled_coupling(
+    seeds: list[ClipCoupling], *, n_draws: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over seeds, and a 95 % interval from draws of seeds and, within each, of blocks; each (n_bands, n_units)."""
+    mean = np.mean([s.coupling.mean(axis=0) for s in seeds], axis=0)
+    totals, sizes = [], []
+    for one in seeds:
+        names, block = np.unique(one.block, return_inverse=True)
+        member = np.equal.outer(np.arange(len(names)), block).astype(np.float32)
+        totals.append(np.tensordot(member, one.coupling, 1))
+        sizes.append(member.sum(axis=1))
+    draws = np.empty((n_draws, *mean.shape), np.float32)
+    for draw in draws:
+        drawn = []
+        for seed in generator.integers(len(seeds), size=len(seeds)):
+            weight = generator.multinomial(len(sizes[seed]), np.full(len(sizes[seed]), 1 / len(sizes[seed])))
+            drawn.append(np.tensordot(weight, totals[seed], 1) / (weight @ sizes[seed]))
+        draw[:] = np.mean(drawn, axis=0)
+    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
+    return mean, low, high
+
+
+def profile_p(profiles: np.ndarray, z_b: np.ndarray, surrogate_z_b: np.ndarray) -> np.ndarray:
+    """p of each unit's coupling profile agreeing with its held-out tuning (part B) no better than with surrogates.
+
+    `profiles` and `z_b` (n_units, n_bands), `surrogate_z_b` (n_surrogates, n_units, n_bands); the profile was learned
+    without the spikes of part B, and the surrogates swap contours inside bouts: a valid test in held-out data.
+    """
+    usable = np.isfinite(z_b) & np.isfinite(profiles)
+    size = np.maximum(usable.sum(axis=1, keepdims=True), 1)
+    weights = np.where(usable, profiles, 0)
+    weights = np.where(usable, weights - weights.sum(axis=1, keepdims=True) / size, 0)
+    observed = (weights * np.where(usable, z_b, 0)).sum(axis=1)
+    null = (weights * np.where(usable, surrogate_z_b, 0)).sum(axis=2)
+    p = (1 + (null >= observed).sum(axis=0)) / (1 + len(null))
+    return np.where(np.any(weights != 0, axis=1) & (len(null) > 0), p, np.nan)

@@ -1,0 +1,226 @@
+"""Sessions, models and metrics of a run joined into its tables and its summary."""
+
+import numpy as np
+import pandas as pd
+
+from pipeline.clips import SessionClips
+from pipeline.mapping.choice import Primary, best_baselines, comparison_table, unit_bits
+from pipeline.mapping.clusters import NONE, consensus_clusters, unit_norm
+from pipeline.mapping.controls import pooled_controls
+from pipeline.mapping.coupling import model_coupling, pooled_coupling, profile_p
+from pipeline.mapping.latents import Embedded, latent_bands, latents_table, link_p, traverse
+from pipeline.mapping.nulls import q_values
+from pipeline.mapping.units import Tunings
+from pipeline.seeds import numpy_generator
+from pipeline.vae.assembly import LoadedModel
+
+LATENT_NULL = "circular shift of the held-out clips, bout means removed"
+
+
+def coupling_table(
+    tunings: Tunings, models: list[LoadedModel], clips: list[SessionClips], *, n_draws: int, seed: int
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """The `coupling` table, averaged over the models (seeds), and each unit's profile on the bands of the tuning curves,
+    (n_units, n_bands), zero for units without one."""
+    profiles = np.zeros((len(tunings.session_of_unit), len(tunings.centre_hz)))
+    tables = []
+    for session in clips:
+        one = tunings.sessions.get(session.session)
+        if one is None or not session.unit_ids:
+            continue
+        lag_s = one["lag_a_s"].sel(unit=session.unit_ids).values
+        seeds = [model_coupling(model, session, lag_s=lag_s, seed=seed + model.seed) for model in models]
+        seeds = [found for found in seeds if found is not None]
+        if not seeds:
+            continue
+        generator = numpy_generator(seed, "coupling", session.session)
+        mean, low, high = pooled_coupling(seeds, n_draws=n_draws, generator=generator)
+        profile = np.array(
+            [np.interp(tunings.centre_hz, session.frequency_hz, column, left=0, right=0) for column in mean.T]
+        )
+        profiles[tunings.session_of_unit == session.session] = profile
+        p = profile_p(
+            profile,
+            one["tuning_z"].sel(part="B", unit=session.unit_ids).values,
+            one["surrogate_z_b"].sel(unit=session.unit_ids).values,
+        )
+        half = np.diff(session.frequency_hz).mean() / 2
+        n_bands, n_units = mean.shape
+        tables.append(
+            pd.DataFrame(
+                {
+                    "band_low_khz": np.tile((session.frequency_hz - half) / 1e3, n_units),
+                    "band_high_khz": np.tile((session.frequency_hz + half) / 1e3, n_units),
+                    "unit_id": np.repeat(session.unit_ids, n_bands),
+                    "coupling_db_log_rate": mean.T.ravel(),
+                    "ci_low": low.T.ravel(),
+                    "ci_high": high.T.ravel(),
+                    "lag_ms": np.repeat(lag_s * 1e3, n_bands),
+                    "p": np.repeat(p, n_bands),
+                }
+            )
+        )
+    if not tables:
+        return pd.DataFrame(), profiles
+    table = pd.concat(tables, ignore_index=True)
+    once = table.drop_duplicates("unit_id").set_index("unit_id")["p"]
+    q = pd.Series(q_values(once.to_numpy()), index=once.index)
+    return table.assign(q=table["unit_id"].map(q)), profiles
+
+
+def assign_clusters(
+    tunings: Tunings,
+    units: pd.DataFrame,
+    profiles: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    q: float,
+    n_consensus: int,
+    max_clusters: int,
+    min_units: int,
+    max_lag_s: float,
+    seed: int,
+):
+    """Cluster the band-selective units; returns the table with `cluster` and `membership`, and the Clustering.
+
+    `predicted` (n_units,): whether the primary model predicts the unit better than its mean rate on the validation
+    blocks; only then does its coupling profile take part.
+    """
+    from pipeline.mapping.units import pooled_tuning
+
+    chosen = (units["q_band"] <= q).to_numpy()
+    trusted = np.where(predicted[:, None], unit_norm(profiles), 0.0)
+    clustering = consensus_clusters(
+        pooled_tuning(tunings, chosen, trusted, max_lag_s=max_lag_s),
+        n_draws=n_consensus,
+        max_clusters=max_clusters,
+        min_units=min_units,
+        generator=numpy_generator(seed, "clusters"),
+    )
+    cluster, membership = np.full(len(units), NONE), np.full(len(units), np.nan)
+    cluster[chosen], membership[chosen] = clustering.labels, clustering.membership
+    return units.assign(cluster=cluster, membership=membership), clustering
+
+
+def model_tables(metrics: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    """`model_comparison` and `log_likelihood`, and the scores averaged over seeds."""
+    comparison, averaged = comparison_table(metrics)
+    likelihood = metrics[metrics["metric"].str.startswith("log_likelihood") & metrics["unit_id"].eq("")]
+    return {"model_comparison": comparison, "log_likelihood": likelihood}, averaged
+
+
+def primary_summary(primary: Primary | None, comparison: pd.DataFrame, averaged: pd.DataFrame):
+    """What summary.json says about the primary model and about the best baseline (each a dict or None)."""
+    if primary is None:
+        return None, None
+    key = ("bits_per_spike", "neural", "audio")
+    rows = comparison[
+        comparison["metric"].eq(key[0])
+        & comparison["target"].eq(key[1])
+        & comparison["given"].eq(key[2])
+        & comparison["split"].eq("test")
+        & comparison["seed"].eq(-1)
+    ].set_index(["objective", "latent_dim"])
+    described = {
+        "family": primary.objective,
+        "latent_dim": primary.latent_dim,
+        "seeds": [int(seed) for seed in primary.seeds],
+        "reason": "highest bits/spike from sound to spikes on the validation blocks, averaged over seeds",
+        "validation_bits_per_spike": primary.validation,
+        "test_bits_per_spike": None,
+        "test_se": None,
+    }
+    name = best_baselines(averaged).get(key)
+    if (primary.objective, primary.latent_dim) not in rows.index:
+        return described, None
+    own = rows.loc[(primary.objective, primary.latent_dim)]
+    described |= {"test_bits_per_spike": _plain(own["value"]), "test_se": _plain(own["se"])}
+    rival = rows[rows.index.get_level_values("objective") == name]
+    if name is None or not len(rival):
+        return described, None
+    baseline = {"objective": name, "test_bits_per_spike": _plain(rival.iloc[0]["value"])}
+    return described, baseline | {n: _plain(own[n]) for n in ("delta", "delta_se", "delta_low", "delta_high")}
+
+
+def _plain(value) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def latent_tables(
+    models: list[LoadedModel],
+    embedded: list[Embedded],
+    clips: list[SessionClips],
+    kl_nat: np.ndarray,
+    *,
+    n_surrogates: int,
+) -> dict[str, pd.DataFrame]:
+    """`latents`, `latent_bands`, `latent_units` of the primary model; the first seed is shown."""
+    described = latents_table(embedded, kl_nat)
+    moved = traverse(models[0], embedded[0])
+    p, p_units, signs, p_floor = link_p(embedded[0], clips, n_surrogates=n_surrogates)
+    bands = latent_bands(moved.audio_db, models[0].frequency_hz)
+    bands = bands.assign(p=p, q=q_values(p), p_floor=p_floor, null=LATENT_NULL, seeds_agree=described["seeds_agree"])
+    units = [
+        pd.DataFrame(
+            {
+                "latent": np.repeat(np.arange(len(gain)), gain.shape[1]),
+                "unit_id": np.tile(models[0].sessions[session], len(gain)),
+                "gain_log_rate_per_sd": gain.ravel(),
+                "gain_percent_per_sd": 100 * np.expm1(gain.ravel()),
+                "p": p_units[session].ravel() if session in p_units else np.nan,
+                "sign_agrees": (signs[session] == np.sign(gain)).ravel() if session in signs else None,
+            }
+        )
+        for session, gain in moved.log_rate.items()
+    ]
+    units = pd.concat(units, ignore_index=True)
+    tables = {
+        "latents": described,
+        "latent_bands": bands,
+        "latent_units": units.assign(q=q_values(units["p"].to_numpy())),
+    }
+    named = {"objective": models[0].family, "latent_dim": models[0].latent_dim}
+    return {name: table.assign(**named) for name, table in tables.items()}
+
+
+def latents_of_clusters(bands: pd.DataFrame, latents: pd.DataFrame) -> list[str]:
+    """For each cluster the latents whose band overlaps its band by half or more and goes with spikes (q <= 0.05)."""
+    from pipeline.mapping.bands import overlap
+
+    linked = latents[latents["q"] <= 0.05] if len(latents) else latents
+    return [
+        ";".join(
+            str(row.latent)
+            for row in linked.itertuples()
+            if overlap(row.low_khz, row.high_khz, cluster.low_khz, cluster.high_khz) >= 0.5
+        )
+        for cluster in bands.itertuples()
+    ]
+
+
+def controls_table(tunings: Tunings) -> pd.DataFrame:
+    """The `controls` table: shares of significant tests where there is nothing to find."""
+    names = ("control_fraction", "control_se", "control_n")
+    pooled = pooled_controls({k: tuple(one[n].values for n in names) for k, one in tunings.sessions.items()})
+    pooled = pooled.rename(columns={"fraction": "value", "nominal": "baseline"})
+    return pooled.assign(metric="share of p <= 0.05", delta=pooled["value"] - pooled["baseline"])
+
+
+def kl_of_latents(metrics: pd.DataFrame, primary: Primary, n_latents: int) -> np.ndarray:
+    """Mean KL of each latent (nats) of the first seed on the validation blocks; NaN where it was not measured."""
+    rows = metrics[
+        metrics["metric"].eq("kl")
+        & metrics["objective"].eq(primary.objective)
+        & metrics["latent_dim"].eq(primary.latent_dim)
+        & metrics["seed"].eq(primary.seeds[0])
+        & metrics["split"].eq("validation")
+    ]
+    found = rows.groupby("unit_id")["value"].mean()
+    return np.array([found.get(f"z{latent}", np.nan) for latent in range(n_latents)])
+
+
+def bits_of_units(metrics: pd.DataFrame, primary: Primary | None, unit_ids: pd.Series, *, split: str) -> np.ndarray:
+    """Bits/spike of the primary model for each unit, NaN without one."""
+    if primary is None:
+        return np.full(len(unit_ids), np.nan)
+    return unit_ids.map(unit_bits(metrics, primary, split=split)).to_numpy(float)

@@ -1,0 +1,127 @@
+"""The result of a run in plain English, and the numbers behind it (summary.json)."""
+
+import math
+
+import pandas as pd
+
+NOTES = (
+    "Vocal modulation: circular shift of at least 5 s, cosines of period >= 60 s removed from both sides.",
+    "Band selectivity: calls' contours swapped within bouts and time-warped; bout means, onset/offset response, level and "
+    "duration removed. Without calls: linear shift, p = m / (N + 1), slow drift and loudness removed.",
+    "q values: Benjamini-Hochberg within each table.",
+    "Part A (training blocks) chooses lags, clusters and bands; part B (validation and test blocks) tests them.",
+    "Cluster p: units' response inside the band of part A minus outside, in part B, against the same swaps.",
+    "The family of the model is chosen on validation blocks; test blocks are only reported.",
+)
+
+
+def summarise(
+    tables: dict[str, pd.DataFrame], *, primary: dict | None, best_baseline: dict | None, q: float, p_one_cluster: float
+) -> dict:
+    """The layout of summary.json: primary, best_baseline, beats_baseline, counts, trust, controls, headlines, notes."""
+    units, assigned, bands, controls = (
+        tables[name] for name in ("units", "unit_clusters", "cluster_bands", "controls")
+    )
+    doubtful = controls[controls["trust"].eq("low")]
+    reasons = [
+        f"{row.control.replace('_', ' ')}: {row.value:.0%} of the {row.level} tests are significant at 5 %"
+        for row in doubtful.itertuples()
+    ]
+    beats = None
+    if best_baseline is not None and math.isfinite(best_baseline["delta_low"]):
+        beats = bool(best_baseline["delta_low"] > 0)
+    counts = {
+        "n_sessions": int(units["session"].nunique()),
+        "n_animals": int(units["subject"].nunique()),
+        "n_units": len(units),
+        "n_units_included": int(units["included"].sum()),
+        "n_units_vocal": int((assigned["q_vocal"] <= q).sum()),
+        "n_units_band": int((assigned["q_band"] <= q).sum()),
+        "n_units_assigned": int((assigned["cluster"] >= 0).sum()),
+        "n_clusters": len(bands),
+    }
+    return {
+        "primary": primary,
+        "best_baseline": best_baseline,
+        "beats_baseline": beats,
+        **counts,
+        "p_one_cluster": _plain(p_one_cluster),
+        "q": q,
+        "trust": "low" if reasons else "ok",
+        "trust_reasons": reasons,
+        "controls": [
+            {
+                "control": row.control,
+                "level": row.level,
+                "fraction": _plain(row.value),
+                "n": int(row.n),
+                "nominal": row.baseline,
+                "trust": row.trust,
+            }
+            for row in controls.itertuples()
+        ],
+        "headlines": _headlines(
+            counts, assigned, bands, primary=primary, best_baseline=best_baseline, beats=beats, q=q, reasons=reasons
+        ),
+        "notes": list(NOTES),
+    }
+
+
+def _headlines(counts, assigned, bands, *, primary, best_baseline, beats, q, reasons) -> list[str]:
+    lines = []
+    held = bands[bands["q"] <= q]
+    if counts["n_units_included"] == 0:
+        lines.append("Nothing to map: no session has units that fire enough.")
+    elif assigned["p_band"].notna().sum() == 0:
+        lines.append("Nothing to map: no unit could be tested, because no session has both sound and spikes.")
+    elif counts["n_units_band"] == 0:
+        lines.append(f"Nothing to see: no unit prefers a frequency band at q <= {q:g}.")
+    elif len(held) == 0:
+        lines.append(
+            f"{_count(counts['n_units_band'], 'unit')} {_verb('prefers', counts['n_units_band'])} a frequency band at "
+            f"q <= {q:g}, but no cluster of units holds up in held-out data."
+        )
+    else:
+        places = ", ".join(
+            f"{row.low_khz:.0f}-{row.high_khz:.0f} kHz" for row in held.sort_values("peak_khz").itertuples()
+        )
+        lines.append(
+            f"{_count(len(held), 'cluster')} of neurons {_verb('stands', len(held))} for {places} "
+            f"({_count(counts['n_units_assigned'], 'unit')} of {counts['n_units_included']}, "
+            f"{_count(int(held['n_animals'].max()), 'animal')}; q <= {q:g} in held-out data)."
+        )
+    if counts["n_units_included"] and assigned["p_vocal"].notna().any():
+        lines.append(
+            f"{counts['n_units_vocal']} of {_count(counts['n_units_included'], 'unit')} fire differently while there is "
+            f"sound; {counts['n_units_band']} prefer some frequencies (q <= {q:g})."
+        )
+    if primary is not None:
+        test, se = primary["test_bits_per_spike"], primary["test_se"]
+        text = f"The model {primary['family']} predicts test spikes from sound by {_signed(test)} bits/spike"
+        lines.append(text + (f" (se {se:.3f})." if se is not None else "."))
+    if best_baseline is not None and beats is not None:
+        verdict = "better than" if beats else "not better than"
+        lines.append(
+            f"That is {verdict} the best baseline, {best_baseline['objective'].removeprefix('baseline:')} "
+            f"(difference {_signed(best_baseline['delta'])}, 95 % interval "
+            f"{_signed(best_baseline['delta_low'])} to {_signed(best_baseline['delta_high'])})."
+        )
+    if reasons:
+        lines.insert(0, "Do not trust these results: a control passes too often (" + "; ".join(reasons) + ").")
+    return lines
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _verb(singular: str, n: int) -> str:
+    return singular if n == 1 else singular.removesuffix("s")
+
+
+def _signed(value: float | None) -> str:
+    return "?" if value is None else f"{value:+.3f}"
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -1,0 +1,201 @@
+"""The tables of a run: what their columns mean (also the report's data dictionary), and how they are written."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_UNIT = "unit, as session|table|row of the NWB file"
+_TRUST = "ok, or low where a control passes too often"
+_P = "p value, (1 + surrogates that reach it) / (1 + surrogates)"
+_Q = "Benjamini-Hochberg q value; family: all tested rows of this table"
+_LATENT = "number of the latent, from 0, in the model of the first seed"
+
+TABLES = {
+    "units": {
+        "unit_id": _UNIT,
+        "session": "session, as in the sheet",
+        "subject": "animal",
+        "nwb_id": "id of the unit in the NWB file",
+        "region": "brain region, where the NWB file names one",
+        "n_spikes": "spikes that were counted",
+        "rate_hz": "mean rate over the observed time, Hz",
+        "observed_s": "time in which the unit was observed and sound was recorded, s",
+        "n_dropped": "spikes that were left out, for any reason",
+        "included": "whether the unit takes part",
+        "exclusion_reason": "why it does not",
+    },
+    "unit_clusters": {
+        "unit_id": _UNIT,
+        "session": "session, as in the sheet",
+        "region": "brain region, where the NWB file names one",
+        "cluster": "number of the cluster; -1: in none (not band selective, or like no other unit)",
+        "membership": "mean share of consensus draws in which the unit fell together with the others of its cluster",
+        "best_khz": "frequency of the strongest response, kHz; only for units with q_band <= q",
+        "best_ci_low_khz": "lower end of its 95 % bootstrap interval over bouts, kHz",
+        "best_ci_high_khz": "upper end of that interval, kHz",
+        "low_khz": "lower edge of the band above half of the peak, kHz",
+        "high_khz": "upper edge of that band, kHz",
+        "lag_ms": "lag of the strongest response, ms; positive: the unit follows the sound",
+        "p_vocal": f"vocal modulation: {_P}",
+        "q_vocal": _Q,
+        "p_band": f"band selectivity: {_P}",
+        "q_band": _Q,
+        "p_floor": "smallest p_band that the number of surrogates allows",
+        "split_half_r": "correlation of the tuning curves of training (A) and held-out blocks (B)",
+        "bits_per_spike": "what the primary model predicts from sound on the test blocks, bits/spike",
+        "trust": _TRUST,
+    },
+    "cluster_bands": {
+        "cluster": "number of the cluster, from 0 by falling size",
+        "n_units": "units in it",
+        "n_sessions": "sessions they come from",
+        "n_animals": "animals they come from: the replicate",
+        "regions": "brain regions of its units, with their numbers",
+        "peak_khz": "frequency of the strongest response of the cluster, kHz",
+        "peak_ci_low_khz": "lower end of its 95 % bootstrap interval over bouts, kHz",
+        "peak_ci_high_khz": "upper end of that interval, kHz",
+        "low_khz": "lower edge of the band above half of the peak, kHz",
+        "low_ci_low_khz": "lower end of the interval of the lower edge, kHz",
+        "low_ci_high_khz": "upper end of that interval, kHz",
+        "high_khz": "upper edge of that band, kHz",
+        "high_ci_low_khz": "lower end of the interval of the upper edge, kHz",
+        "high_ci_high_khz": "upper end of that interval, kHz",
+        "fwhm_khz": "width of the band, kHz",
+        "fwhm_octaves": "width of the band, octaves",
+        "edge": "open where the band reaches the end of the frequencies with enough sound",
+        "gain_percent": "response at the peak over the rest of the calls, percent of the mean rate in calls",
+        "lag_ms_median": "median lag of its units, ms; positive: they follow the sound",
+        "latents": "latents whose band overlaps by half or more, separated by semicolons",
+        "heldout_iou": "intersection over union of the bands read from training (A) and held-out blocks (B)",
+        "heldout_decode_r2": "R2 on held-out clips of the band's relative energy decoded from the units' counts",
+        "heldout_decode_r2_best_other": "the same from the units of the best other cluster",
+        "p": f"the band of part A in part B, swapped contours: {_P}",
+        "q": _Q,
+        "p_floor": "smallest p that the number of surrogates allows",
+        "n_clusters": "number of clusters that was found",
+        "p_one_cluster": "p of all units forming one cluster of the same covariance",
+        "trust": _TRUST,
+    },
+    "tuning_curves": {
+        "unit_id": _UNIT,
+        "part": "A training blocks, B held-out blocks, or all",
+        "band_low_khz": "lower edge of the tuning bin, kHz",
+        "band_high_khz": "upper edge of the tuning bin, kHz",
+        "tuning_z": "response in SDs of its null; empty where there is less than 0.6 s of sound",
+        "tuning_gain": "relative change of rate over the median of the bins (0.5: half as much again)",
+        "ci_low_gain": "lower end of its 95 % bootstrap interval over bouts (part all)",
+        "ci_high_gain": "upper end of that interval (part all)",
+    },
+    "coupling": {
+        "band_low_khz": "lower edge of the band of the clips, kHz",
+        "band_high_khz": "upper edge, kHz",
+        "unit_id": _UNIT,
+        "coupling_db_log_rate": "J_audio Cov(z) J_neural^T at the unit's lag, mean over held-out samples, dB x log rate",
+        "ci_low": "lower end of its 95 % interval over seeds and bouts",
+        "ci_high": "upper end of that interval",
+        "lag_ms": "lag at which frames and bins are paired, ms",
+        "p": "of the unit's whole profile agreeing with its held-out tuning, against swapped contours; same in all its rows",
+        "q": "Benjamini-Hochberg q value; family: the units of this table, once each",
+    },
+    "latents": {
+        "objective": "family of the model",
+        "latent_dim": "latents of the model",
+        "latent": _LATENT,
+        "posterior_sd": "SD of its held-out posterior means",
+        "kl_nat": "mean KL divergence from the prior, nats",
+        "active": "whether the latent carries anything (variance > 0.01 or KL > 0.05 nat)",
+        "stability_r": "median matched |r| with the other seeds on held-out clips",
+        "seeds_agree": "other seeds with a matching latent of |r| >= 0.8",
+        "reported_as": "dimension (stable over seeds), subspace (only together with others), or inactive",
+    },
+    "latent_bands": {
+        "objective": "family of the model",
+        "latent_dim": "latents of the model",
+        "latent": _LATENT,
+        "run": "number of the band of this latent, from 0",
+        "peak_khz": "frequency at which moving the latent changes the sound most, kHz",
+        "low_khz": "lower edge of the band above half of that change, kHz",
+        "high_khz": "upper edge, kHz",
+        "fwhm_khz": "width of the band, kHz",
+        "fwhm_octaves": "width of the band, octaves",
+        "edge": "open where the band reaches the end of the analysed range",
+        "effect_db_per_sd": "change at the peak for +1 SD of the latent, dB",
+        "p": f"the latent, inferred from spikes alone, goes with the energy of some band in held-out clips: {_P}",
+        "q": _Q,
+        "p_floor": "smallest p that the number of surrogates allows",
+        "null": "what the surrogates are",
+        "seeds_agree": "other seeds with a matching latent of |r| >= 0.8",
+        "trust": _TRUST,
+    },
+    "latent_units": {
+        "objective": "family of the model",
+        "latent_dim": "latents of the model",
+        "latent": _LATENT,
+        "unit_id": _UNIT,
+        "gain_log_rate_per_sd": "change of the log rate for +1 SD of the latent",
+        "gain_percent_per_sd": "the same in percent of the rate",
+        "p": f"the latent, inferred from sound alone, goes with the unit's count in held-out clips: {_P}",
+        "q": _Q,
+        "sign_agrees": "whether that correlation has the sign of the gain",
+        "trust": _TRUST,
+    },
+    "log_likelihood": {
+        "objective": "family of the model",
+        "latent_dim": "latents of the model",
+        "seed": "seed of the training",
+        "session": "session, as in the sheet",
+        "split": "validation or test",
+        "target": "modality whose likelihood it is",
+        "given": "modalities that the latents were inferred from",
+        "metric": "which likelihood: marginal, joint, conditional or predictive",
+        "value": "estimate, nats a clip",
+        "se": "standard error over blocks",
+        "ess": "effective sample size of the importance weights",
+        "n": "clips",
+        "unit": "unit of the value",
+    },
+    "model_comparison": {
+        "objective": "family of the model, or baseline:name",
+        "latent_dim": "latents of the model; 0 for a baseline",
+        "seed": "seed of the training; -1: mean over seeds",
+        "n_seeds": "seeds behind the row",
+        "split": "validation (choices are made on it) or test (only reported)",
+        "target": "modality that is predicted",
+        "given": "modality that it is predicted from",
+        "metric": "bits_per_spike or explained_variance",
+        "value": "score over all sessions",
+        "se": "standard error over blocks",
+        "n": "clips",
+        "unit": "unit of the value",
+        "baseline": "the baseline that does best on the validation blocks",
+        "delta": "value minus that baseline's",
+        "delta_se": "standard error of the difference over blocks, paired",
+        "delta_low": "lower end of its 95 % interval",
+        "delta_high": "upper end of its 95 % interval",
+    },
+    "controls": {
+        "control": "neural_shifted (spikes moved by 60-300 s) or time_reversed",
+        "level": "vocal (any vocalization) or band (which frequency)",
+        "metric": "share of tests with p <= 0.05",
+        "value": "that share",
+        "se": "its standard error over draws and sessions",
+        "n": "tests",
+        "baseline": "nominal share",
+        "delta": "value minus nominal",
+        "trust": "low where the share is above twice nominal beyond its error",
+    },
+}
+
+
+def write_tables(tables: "dict[str, pd.DataFrame]", folder: str | Path) -> None:
+    """Write every table of TABLES as CSV and Parquet; absent or empty ones keep their columns, others are refused."""
+    import pandas as pd
+
+    from pipeline.storage import write_table
+
+    for name, columns in TABLES.items():
+        table = tables.get(name, pd.DataFrame()).reindex(columns=list(columns))
+        for suffix in ("csv", "parquet"):
+            write_table(table, Path(folder) / f"{name}.{suffix}")

@@ -1,0 +1,185 @@
+"""Units of all sessions together: their tuning, their clusters, and what the clusters stand for."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from pipeline.clips import SessionClips
+from pipeline.errors import InputError
+from pipeline.mapping.bands import peak_bands
+from pipeline.mapping.cluster_bands import Members, decoding_r2, describe_cluster
+from pipeline.mapping.clusters import Clustering, PooledTuning
+from pipeline.mapping.nulls import q_values
+
+
+@dataclass
+class Tunings:
+    """tuning.nc of all sessions, on one grid of bands."""
+
+    sessions: dict[str, xr.Dataset]
+
+    def __post_init__(self):
+        datasets = list(self.sessions.values())
+        for name, one in self.sessions.items():
+            if not np.array_equal(one["band_low_hz"], datasets[0]["band_low_hz"]):
+                raise InputError(
+                    "the sessions were tuned on different frequency bands",
+                    where=name,
+                    found=f"{one.sizes['band']} bands",
+                    allowed=f"{datasets[0].sizes['band']} bands, as in the first session",
+                    mend="run `duet tune` of all sessions with one configuration",
+                )
+
+    @property
+    def edges_hz(self) -> np.ndarray:
+        first = next(iter(self.sessions.values()))
+        return np.append(first["band_low_hz"].values, first["band_high_hz"].values[-1:])
+
+    @property
+    def centre_hz(self) -> np.ndarray:
+        return (self.edges_hz[1:] + self.edges_hz[:-1]) / 2
+
+    def joined(self, name: str, **selection) -> np.ndarray:
+        """A variable with dimension `unit` (first), of all sessions after each other."""
+        parts = []
+        for one in self.sessions.values():
+            values = one[name].sel(**selection) if selection else one[name]
+            parts.append(values.transpose("unit", ...).values)
+        return np.concatenate(parts)
+
+    @property
+    def session_of_unit(self) -> np.ndarray:
+        return np.repeat(list(self.sessions), [one.sizes["unit"] for one in self.sessions.values()])
+
+
+def unit_table(tunings: Tunings, *, q: float) -> pd.DataFrame:
+    """One row a unit: tests with q values over all sessions, and the band of the units that pass."""
+    table = pd.DataFrame(
+        {
+            "unit_id": tunings.joined("unit"),
+            "session": tunings.session_of_unit,
+            "region": tunings.joined("region"),
+            "lag_ms": tunings.joined("lag_s") * 1e3,
+            "p_vocal": tunings.joined("p_vocal"),
+            "p_band": tunings.joined("p_band"),
+            "p_floor": tunings.joined("p_floor_band"),
+            "split_half_r": tunings.joined("split_half_r"),
+        }
+    )
+    for level in ("vocal", "band"):
+        table[f"q_{level}"] = q_values(table[f"p_{level}"].to_numpy())
+    selective = (table["q_band"] <= q).to_numpy()
+    gain = tunings.joined("tuning_gain", part="all")
+    shown = ("best_khz", "low_khz", "high_khz", "best_ci_low_khz", "best_ci_high_khz")
+    table[list(shown)] = np.nan
+    if selective.any():
+        found = peak_bands(gain[selective], tunings.centre_hz, tunings.edges_hz)
+        interval = tunings.joined("peak_ci_hz")[selective]
+        values = [found["peak_hz"], found["low_hz"], found["high_hz"], interval[:, 0], interval[:, 1]]
+        for name, value in zip(shown, values, strict=True):
+            table.loc[selective, name] = value / 1e3
+    table.loc[~selective, "lag_ms"] = np.nan
+    return table
+
+
+def pooled_tuning(tunings: Tunings, chosen: np.ndarray, profiles: np.ndarray, *, max_lag_s: float) -> PooledTuning:
+    """Part A of the `chosen` units (n_units,) bool; `profiles` (n_units, n_bands) of the model, zero where unused."""
+    response, power = [], []
+    session = tunings.session_of_unit
+    for name, one in tunings.sessions.items():
+        units = chosen[session == name]
+        if units.any():
+            rows = one["bout_part"].values.astype(str) == "A"
+            tested = one["band_tested"].values.astype(bool)
+            response.append(one["bout_response"].values[rows][:, units][..., :-1] * tested)
+            power.append(np.diagonal(one["bout_gram"].values[rows], axis1=1, axis2=2)[..., :-1] * tested)
+    lag = tunings.joined("lag_a_s")[chosen] / max(max_lag_s, 1e-9)
+    return PooledTuning(response, power, lag, profiles[chosen])
+
+
+def tuning_curve_table(tunings: Tunings) -> pd.DataFrame:
+    """The curves in long form; untested bands have no values."""
+    tables = []
+    for one in tunings.sessions.values():
+        curves = one[["tuning_z", "tuning_gain"]].reset_coords(drop=True).to_dataframe().reset_index()
+        if not len(curves):
+            continue
+        ci = one["tuning_gain_ci"].expand_dims(part=["all"]).to_dataset("edge").to_dataframe().reset_index()
+        ci = ci.rename(columns={"low": "ci_low_gain", "high": "ci_high_gain"})
+        curves = curves.merge(ci[["part", "unit", "band", "ci_low_gain", "ci_high_gain"]], "left")
+        edges = pd.DataFrame(
+            {
+                "band": one["band"].values,
+                "band_low_khz": one["band_low_hz"].values / 1e3,
+                "band_high_khz": one["band_high_hz"].values / 1e3,
+            }
+        )
+        tables.append(curves.merge(edges, "left").rename(columns={"unit": "unit_id"}))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def cluster_table(
+    tunings: Tunings,
+    assigned: pd.DataFrame,
+    clustering: Clustering,
+    *,
+    subjects: dict[str, str],
+    clips: list[SessionClips],
+    n_bootstrap: int,
+    generator: np.random.Generator,
+) -> pd.DataFrame:
+    """One row a cluster; `assigned` is the table of units with their `cluster`."""
+    by_cluster = {cluster: rows for cluster, rows in assigned[assigned["cluster"] >= 0].groupby("cluster", sort=True)}
+    unit_ids = {
+        cluster: {session: list(units["unit_id"]) for session, units in rows.groupby("session")}
+        for cluster, rows in by_cluster.items()
+    }
+    table = []
+    for cluster, rows in by_cluster.items():
+        members = [
+            Members(one, np.flatnonzero(np.isin(one["unit"].values.astype(str), unit_ids[cluster].get(name, []))))
+            for name, one in tunings.sessions.items()
+            if name in unit_ids[cluster]
+        ]
+        found = describe_cluster(
+            members,
+            centre_hz=tunings.centre_hz,
+            edges_hz=tunings.edges_hz,
+            n_bootstrap=n_bootstrap,
+            generator=generator,
+        )
+        band = {"low_hz": found["low_hz"], "high_hz": found["high_hz"]}
+        others = [decoding_r2(clips, ids, **band) for other, ids in unit_ids.items() if other != cluster]
+        others = [value for value in others if np.isfinite(value)]
+        counted = rows["region"].replace("", np.nan).dropna().value_counts()
+        khz = {
+            f"{edge}{end}_khz": found[f"{edge}_hz{end}"] / 1e3
+            for edge in ("peak", "low", "high")
+            for end in ("", "_ci_low", "_ci_high")
+        }
+        table.append(
+            {
+                "cluster": cluster,
+                "n_units": len(rows),
+                "n_sessions": rows["session"].nunique(),
+                "n_animals": rows["session"].map(subjects).nunique(),
+                "regions": "; ".join(f"{region} {n}" for region, n in counted.items()),
+                **khz,
+                "fwhm_khz": khz["high_khz"] - khz["low_khz"],
+                "fwhm_octaves": np.log2(found["high_hz"] / max(found["low_hz"], 1.0)),
+                "edge": "open" if found["edge_open"] else "closed",
+                "gain_percent": 100 * found["height"],
+                "lag_ms_median": rows["lag_ms"].median(),
+                "heldout_iou": found["heldout_iou"],
+                "heldout_decode_r2": decoding_r2(clips, unit_ids[cluster], **band),
+                "heldout_decode_r2_best_other": max(others, default=np.nan),
+                "p": found["p"],
+                "p_floor": found["p_floor"],
+                "n_clusters": clustering.n_clusters,
+                "p_one_cluster": clustering.p_one_cluster,
+            }
+        )
+    table = pd.DataFrame(table)
+    return table.assign(q=q_values(table["p"].to_numpy())) if len(table) else table

@@ -1,0 +1,48 @@
+"""Look at the sheet, the configuration and the headers of all files, and list every problem at once."""
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.check import check_sheet, table_of
+from pipeline.errors import InputErrors
+from pipeline.storage import write_table
+
+SETTINGS = ("audio", "neural", "clips", "seed")
+
+
+def add_arguments(parser):
+    parser.add_argument("--sheet", required=True, help="sessions sheet (TSV)")
+    parser.add_argument("--out", help="TSV to write the table to")
+
+
+def run(args, config):
+    reports, problems = check_sheet(args.sheet, config)
+    table = table_of(reports, config)
+    # a pipe has no width of its own, and a table that is cut to 80 columns is of no use in a log
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    shown = Table(title=f"{args.sheet}: {len(reports)} session{'' if len(reports) == 1 else 's'}")
+    for name in table.columns:
+        title = name.replace("_", " ").replace("khz", "kHz").replace("gb", "GB")
+        shown.add_column(title, justify="left" if name in ("session", "subject", "clock") else "right")
+    for row in table.itertuples(index=False):
+        shown.add_row(*(_cell(value) for value in row), style="red" if row.problems else None)
+    console.print(shown)
+    for report in reports:
+        for note in report.notes:
+            console.print(f"{report.session.name}: {note}", markup=False, highlight=False)
+    if len(table):
+        total = f"{table['clips_at_most'].sum():,} clips and {table['disk_gb'].sum():.2g} GB of prepared files at most"
+        console.print(f"Together {total} (clips in bouts are far fewer than in the whole recording).", highlight=False)
+    if args.out:
+        write_table(table, args.out)
+    if problems:
+        raise InputErrors(problems)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        # NaN differs from itself; a residual of a rounding error is 0
+        return "-" if value != value else f"{round(value, 6):.4g}"
+    return str(value)

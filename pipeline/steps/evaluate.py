@@ -1,0 +1,35 @@
+"""Score a trained model on held-out clips and traverse its latents."""
+
+from pathlib import Path
+
+SETTINGS = ("evaluation",)
+
+
+def add_arguments(parser):
+    parser.add_argument("--model", type=Path, required=True, help="model.pt of `duet train`")
+    parser.add_argument("--clips", nargs="+", type=Path, required=True, help="clips.nc of every session")
+    parser.add_argument("--out", type=Path, required=True, help="metrics.parquet")
+    parser.add_argument("--traversal-out", type=Path, required=True, help="traversal.nc")
+
+
+def run(args, config):
+    from pipeline.clips import read_clips
+    from pipeline.evaluation.metrics import metrics_table
+    from pipeline.evaluation.model import model_metrics
+    from pipeline.evaluation.traversal import traverse
+    from pipeline.storage import write_dataset, write_table
+    from pipeline.vae.assembly import load_model
+
+    loaded = load_model(args.model)
+    clips = [read_clips(path) for path in args.clips]
+    settings = config.evaluation
+    metrics = model_metrics(
+        loaded,
+        clips,
+        n_samples=settings.n_samples,
+        n_clips=settings.n_clips,
+        chunk_s=settings.chunk_s,
+        min_peak_db=settings.min_peak_db,
+    )
+    write_table(metrics_table(metrics), args.out)
+    write_dataset(traverse(loaded, clips), args.traversal_out)

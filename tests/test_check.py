@@ -1,0 +1,142 @@
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from pynwb import NWBHDF5IO, NWBFile
+
+from pipeline.__main__ import main
+from pipeline.check import check_sheet, table_of
+from pipeline.config import load_config
+
+RATE_HZ = 250_000
+HEADER = "session\tsubject\taudio\tnwb\tsync\tannotations"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with the files of a lab: 3 s of sound, spikes of two units over it, pulses of both clocks."""
+    sound = np.zeros(3 * RATE_HZ, np.int16)
+    soundfile.write(tmp_path / "a.wav", sound, RATE_HZ)
+    soundfile.write(tmp_path / "slow.wav", sound[:144_000], 48_000)
+    write_nwb(tmp_path / "a.nwb", [np.linspace(10, 13, 50), np.linspace(10.5, 12, 7)])
+    write_nwb(tmp_path / "late.nwb", [np.linspace(900, 1000, 50)])
+    write_nwb(tmp_path / "empty.nwb", [])
+    (tmp_path / "cut.nwb").write_bytes((tmp_path / "a.nwb").read_bytes()[:5000])
+    pulses_s = np.linspace(0, 3, 5)
+    for name, nwb_s in (("good", 10 + pulses_s * (1 + 50e-6)), ("bad", 10 + pulses_s + [0, 0, 0.01, 0, 0])):
+        np.savetxt(tmp_path / f"{name}.csv", np.c_[pulses_s, nwb_s], "%.9f", ",", header="audio_s,nwb_s", comments="")
+    return tmp_path
+
+
+def write_nwb(path, trains):
+    nwb = NWBFile("made for a test", "test", datetime(2024, 1, 1, tzinfo=UTC))
+    for times in trains:
+        nwb.add_unit(spike_times=times)
+    with NWBHDF5IO(path, "w") as io:
+        io.write(nwb)
+
+
+def sheet_of(folder, *rows):
+    path = folder / "sessions.tsv"
+    path.write_text("\n".join([HEADER, *rows]))
+    return path
+
+
+def config_of(**clips):
+    return load_config({"clips": {"mode": "continuous", "split": {"guard_s": 0.1}, **clips}})
+
+
+def test_a_good_session_has_its_facts_and_no_problem(folder):
+    config = config_of()
+    reports, problems = check_sheet(sheet_of(folder, "s1\tanna\ta.wav\ta.nwb\tgood.csv"), config)
+    assert problems == [] and reports[0].notes == []
+    row = table_of(reports, config).iloc[0]
+    assert (row["session"], row["subject"], row["audio_files"], row["units"], row["spikes"]) == ("s1", "anna", 1, 2, 57)
+    assert (row["rate_khz"], row["audio_min"]) == (250, pytest.approx(0.05))
+    assert row["drift_ppm"] == pytest.approx(50, abs=0.1)
+    assert row["overlap_min"] == pytest.approx(3 / 60, rel=0.01)
+    assert row["clips_at_most"] == int((3 * (1 + 50e-6) - 0.2) / 0.05) + 1
+    assert row["disk_gb"] > 3000 * 195 * 2 / 1e9
+
+
+def test_every_problem_of_a_sheet_at_once(folder):
+    sheet = sheet_of(
+        folder,
+        "slow\tanna\tslow.wav\ta.nwb\t10",
+        "nosound\tanna\tb.wav\ta.nwb\t10",
+        "nounits\tanna\ta.wav\tempty.nwb\t10",
+        "cut\tanna\ta.wav\tcut.nwb\t10",
+        "residual\tanna\ta.wav\ta.nwb\tbad.csv",
+        "channel\tanna\ta.wav\ta.nwb\twav:1@nwb:/acquisition/ttl\tmissing.csv",
+        "apart\tanna\ta.wav\tlate.nwb\tgood.csv",
+        "inside\tanna\tnwb:/acquisition/mic\ta.nwb",
+    )
+    reports, problems = check_sheet(sheet, config_of())
+    found = {report.session.name: " ".join(map(str, report.problems)) for report in reports}
+    assert "125000 Hz at a sampling rate of 48000" in found["slow"]
+    assert "no units table" in found["nounits"]
+    assert "cut.nwb" in found["cut"]
+    assert "residual" in found["residual"] and "neural.max_residual_s" in found["residual"]
+    assert "pulse channels" in found["channel"]
+    assert "do not overlap" in found["apart"] and "900 to 1000 s" in found["apart"]
+    assert "mic" in found["inside"]
+    everything = "\n".join(map(str, problems))
+    assert "b.wav" in everything and "missing.csv" in everything
+    assert "same recordings" in everything
+    assert len(problems) == 3 + sum(len(report.problems) for report in reports)
+    assert all(report.problems for report in reports if report.session.name != "nosound")
+
+
+def test_settings_that_contradict_each_other(folder):
+    sheet = sheet_of(folder, "s1\tanna\ta.wav\ta.nwb\tgood.csv")
+    config = config_of(n_frames=500, n_bands=512, counts={"pre_s": -0.1, "post_s": -0.097})
+    text = "\n".join(map(str, check_sheet(sheet, config)[1]))
+    for part in ("more frames than the spectrogram", "fewer bands than a clip", "count window is shorter"):
+        assert part in text
+
+
+def test_a_recording_too_short_for_the_guards(folder):
+    sheet = sheet_of(folder, "s1\tanna\ta.wav\ta.nwb\tgood.csv")
+    (problem,) = check_sheet(sheet, load_config({"clips": {"mode": "sliding"}}))[1]
+    assert "too short for the split's guards" in str(problem) and "20.6 s" in str(problem)
+    split = {"guard_s": 0.5, "n_blocks": 10}
+    (problem,) = check_sheet(sheet, config_of(split=split))[1]
+    assert "no clips left for train" in str(problem)
+    reports, problems = check_sheet(sheet, config_of(mode="sliding", split=split))
+    assert problems == [] and "may be too short" in reports[0].notes[0]  # bouts may lie well apart
+
+
+def test_clocks_that_are_taken_as_equal_are_told(folder):
+    write_nwb(folder / "same.nwb", [np.linspace(0, 1, 50)])
+    reports, problems = check_sheet(sheet_of(folder, "s1\tanna\ta.wav\tsame.nwb"), config_of())
+    assert problems == []
+    assert "sync is empty" in reports[0].notes[0] and "33% of the sound" in reports[0].notes[1]
+
+
+def test_one_kind_of_recording_alone(folder):
+    config = config_of()
+    reports, problems = check_sheet(sheet_of(folder, "song\tanna\ta.wav", "spikes\tanna\t\tlate.nwb"), config)
+    assert problems == []
+    table = table_of(reports, config)
+    assert list(table["units"]) == [0, 1] and list(table["audio_files"]) == [1, 0]
+    assert table["clips_at_most"].iloc[1] == 1997
+
+
+def test_the_command_prints_writes_and_tells_by_its_status(folder, capsys):
+    settings = '{"clips": {"mode": "continuous", "split": {"guard_s": 0.1}}}'
+    sheet = sheet_of(folder, "s1\tanna\ta.wav\ta.nwb\tgood.csv")
+    arguments = ["check", "--sheet", str(sheet), "--config", settings]
+    assert main([*arguments, "--out", str(folder / "check.tsv")]) == 0
+    shown = capsys.readouterr().out
+    assert "s1" in shown and "250" in shown and "affine, 5 pulses" in shown
+    table = pd.read_csv(folder / "check.tsv", sep="\t")
+    assert table["drift_ppm"].item() == pytest.approx(50, abs=0.1)
+    sheet_of(folder, "s1\tanna\ta.wav\tlate.nwb\tgood.csv", "s2\tanna\tb.wav")
+    assert main(arguments) == 2
+    output = capsys.readouterr()
+    assert "s1" in output.out and "2 problems found" in output.err and "Traceback" not in output.err
+    sheet.write_text("session\tsubjct\ns1\tanna")
+    assert main(arguments) == 2
+    assert "nearest: subject" in capsys.readouterr().err
