@@ -24,7 +24,7 @@ TINY = {
         "n_sessions": 1,
         "duration_s": 60,
         "gain": 8,
-        "units_per_band": 2,
+        "units_per_band": 3,
         "n_vocal": 2,
         "n_unrelated": 3,
     },

@@ -118,13 +118,7 @@ def open_spectrogram(path: str | Path) -> Iterator[Spectrogram]:
 
     Raises InputError where it is missing or not a spectrogram.
     """
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise InputError("cannot read this spectrogram", where=path, found=error, mend="make it again") from error
-    with file:
-        if "power_db" not in file:
-            raise InputError("not a spectrogram", where=path, found=list(file), mend="make it with duet spectrogram")
+    with _opened(path) as file:
         yield Spectrogram(
             frequency_hz=file["frequency"][:],
             noise_floor_db=file["noise_floor_db"][:],
@@ -139,7 +133,20 @@ def open_spectrogram(path: str | Path) -> Iterator[Spectrogram]:
 
 def read_power_db(source: "str | Path | xr.Dataset", start_frame: int, stop_frame: int) -> np.ndarray:
     """Frames [start_frame, stop_frame) of a spectrogram.nc (path or open dataset): float32 dB, shape (n, n_bands)."""
+    frames = slice(max(start_frame, 0), max(stop_frame, 0))
     if isinstance(source, str | Path):
-        with open_spectrogram(source) as spectrogram:
-            return spectrogram.power_db(start_frame, stop_frame)
-    return source["power_db"][max(start_frame, 0) : max(stop_frame, 0)].values.astype(np.float32)
+        with _opened(source) as file:
+            return file["power_db"][frames].astype(np.float32)
+    return source["power_db"][frames].values.astype(np.float32)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[h5py.File]:
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise InputError("cannot read this spectrogram", where=path, found=error, mend="make it again") from error
+    with file:
+        if "power_db" not in file:
+            raise InputError("not a spectrogram", where=path, found=list(file), mend="make it with duet spectrogram")
+        yield file

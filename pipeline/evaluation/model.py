@@ -26,8 +26,8 @@ def model_metrics(
 ) -> Metrics:
     """Predictions and likelihoods of a model on the validation and test clips of every session.
 
-    n_samples: posterior samples a clip. n_clips: clips a session and split at most for reconstruction and log-likelihoods.
-    chunk_s, min_peak_db: see `held_out`.
+    n_samples: posterior samples a clip. n_clips: clips a session and split at most for reconstruction and
+    log-likelihoods. chunk_s, min_peak_db: see `held_out`.
 
     Raises InputError where clips do not fit the model.
     """

@@ -28,7 +28,8 @@ def pooled_scores(metrics: pd.DataFrame) -> pd.DataFrame:
     """
     keys = ["objective", "latent_dim", "seed", "split", "target", "given", "metric", "unit"]
     whole = metrics[metrics["unit_id"].eq("") & metrics["split"].isin(["validation", "test"])]
-    whole = whole[[key in COMPARED for key in zip(whole["metric"], whole["target"], whole["given"], strict=True)]]
+    kinds = zip(whole["metric"], whole["target"], whole["given"], strict=True)
+    whole = whole[np.array([kind in COMPARED for kind in kinds], bool)]
     rows = []
     for key, group in whole.sort_values("session").groupby(keys, sort=True):
         blocks = [np.concatenate([np.asarray(b, float) for b in group[c]]) for c in ("block_sums", "block_weights")]

@@ -8,8 +8,8 @@ from sklearn.linear_model import RidgeCV
 
 from pipeline.clips import SessionClips
 from pipeline.mapping.bands import overlap, peak_bands
-from pipeline.mapping.profile import RIDGE_BINS
 from pipeline.mapping.tuning import gains
+from pipeline.mapping.tuning_file import RIDGE_BINS
 
 PENALTIES = np.logspace(-1, 5, 13)
 MIN_CLIPS = 20
@@ -92,11 +92,11 @@ def _held_out_p(members: list[Members], centre_hz, low_hz: float, high_hz: float
 
 
 def decoding_r2(clips: list[SessionClips], members: dict[str, list[str]], *, low_hz: float, high_hz: float) -> float:
-    """R2 on held-out clips of the band's energy decoded from these units, averaged over sessions by clips.
+    """R2 on held-out clips of the band's energy decoded from these units, averaged over sessions.
 
-    Energy: mean dB inside the band minus mean dB over all bands (so that loudness alone is no success). Ridge regression
-    of it on the units' counts in the clip, penalty by leave-one-out on the training clips; `members` maps sessions to
-    unit ids. NaN where no session has units and enough clips.
+    Energy: mean dB inside the band minus mean dB over all bands (so that loudness alone is no success). Ridge
+    regression of it on the units' counts in the clip, penalty by leave-one-out on the training clips; `members` maps
+    sessions to unit ids. NaN where no session has units and enough clips.
     """
     total, weight = 0.0, 0
     for session in clips:

@@ -20,8 +20,8 @@ LATENT_NULL = "circular shift of the held-out clips, bout means removed"
 def coupling_table(
     tunings: Tunings, models: list[LoadedModel], clips: list[SessionClips], *, n_draws: int, seed: int
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """The `coupling` table, averaged over the models (seeds), and each unit's profile on the bands of the tuning curves,
-    (n_units, n_bands), zero for units without one."""
+    """The `coupling` table, averaged over the models (seeds), and each unit's profile on the bands of the tuning
+    curves, (n_units, n_bands), zero for units without one."""
     profiles = np.zeros((len(tunings.session_of_unit), len(tunings.centre_hz)))
     tables = []
     for session in clips:
@@ -29,6 +29,7 @@ def coupling_table(
         if one is None or not session.unit_ids:
             continue
         lag_s = one["lag_a_s"].sel(unit=session.unit_ids).values
+        lag_s = session.bin_width_s * np.rint(lag_s / session.bin_width_s)
         seeds = [model_coupling(model, session, lag_s=lag_s, seed=seed + model.seed) for model in models]
         seeds = [found for found in seeds if found is not None]
         if not seeds:

@@ -43,10 +43,11 @@ class Embedded:
 
 
 def latents_table(seeds: list[Embedded], kl_nat: np.ndarray) -> pd.DataFrame:
-    """Activity and stability of the first seed's latents: latent, posterior_sd, kl_nat, active, stability_r, seeds_agree,
-    reported_as.
+    """Activity and stability of the first seed's latents, one row each.
 
-    Stability: Hungarian matching on |r| of held-out posterior means with each other seed; the median of the matched |r|.
+    Columns: latent, posterior_sd, kl_nat, active, stability_r, seeds_agree, reported_as.
+
+    Stability: Hungarian matching on |r| of held-out posterior means with each other seed; median of matched |r|.
     """
     first = seeds[0].means(seeds[0].widest)
     variance = first.var(ddof=0).to_numpy()
@@ -125,10 +126,10 @@ def latent_bands(audio_db: np.ndarray, frequency_hz: np.ndarray) -> pd.DataFrame
 
 
 def shift_link(left: np.ndarray, right: np.ndarray, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Correlations of clip-wise series and those at circular shifts: r (n_left, n_right), null (n_shifts, n_left, n_right).
+    """Correlations of clip-wise series, r (n_left, n_right), and at circular shifts, (n_shifts, n_left, n_right).
 
-    `left` (n_clips, n_left), `right` (n_clips, n_right) in the order of time; block means (`blocks` (n_clips,): bouts) are
-    removed from both, so that drift between bouts is no link.
+    `left` (n_clips, n_left), `right` (n_clips, n_right) in the order of time; block means (`blocks` (n_clips,):
+    bouts) are removed from both, so that drift between bouts is no link.
     """
     left, right = _standard(left, blocks), _standard(right, blocks)
     n = len(left)
@@ -151,8 +152,8 @@ def link_p(
     """Do the latents link sound and spikes in held-out clips?
 
     Returns p of each latent, inferred from spikes alone, going with the energy of some band (n_latents,); for each
-    session p of each latent, inferred from sound alone, going with each unit's count (n_latents, n_units), and the sign of
-    that; and the smallest p possible. Null: circular shifts of the clips, bout means removed.
+    session p of each latent, inferred from sound alone, going with each unit's count (n_latents, n_units), and the
+    sign of that; and the smallest p possible. Null: circular shifts of the clips, bout means removed.
     """
     by_session, signs, strongest, floors = {}, {}, [], []
     for session in clips:

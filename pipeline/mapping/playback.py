@@ -13,7 +13,7 @@ from scipy import fft
 
 from pipeline.audio.spectrogram_file import read_power_db
 from pipeline.mapping.nulls import linear_shift_p, slow_cosines, without_drift
-from pipeline.mapping.tuning import Selectivity
+from pipeline.mapping.tuning import Selectivity, refined_lag
 from pipeline.mapping.vocal import SLOWEST_S
 
 LARGEST_SHIFT_SHARE = 0.2  # of the recording, to each side
@@ -101,8 +101,8 @@ def playback_selectivity(
         p_floor=np.full(len(p), 1 / (n_sides + 1)),
         statistic=np.where(silent, np.nan, statistics[n_sides]),
         z_threshold=np.quantile(statistics, 0.95, axis=0),
-        lag=lag,
-        lag_a=lag_a,
+        lag=refined_lag(z[2].transpose(1, 0, 2), lags),
+        lag_a=refined_lag(z[0].transpose(1, 0, 2), lags),
         z=at_lag,
         surrogate_z_b=surrogate_z_b.transpose(1, 0, 2),
         sound_bins=np.repeat(heard[:, None], sound.bands.shape[1], axis=1),
@@ -123,7 +123,7 @@ def _products(bands, firing, shifts, lags):
 
 
 def block_sums(sound: SoundSide, firing: np.ndarray, *, lag: np.ndarray, bin_width_s: float):
-    """Per block of 10 s: response (n_blocks, n_units, n_bands), each unit at its `lag` in bins, and bins (n_blocks,)."""
+    """Per block of 10 s: response (n_blocks, n_units, n_bands), each unit at its `lag` in bins, and first bins."""
     size = max(1, round(BLOCK_S / bin_width_s))
     starts = np.arange(0, len(firing), size)
     response = np.empty((len(starts), firing.shape[1], sound.bands.shape[1]))

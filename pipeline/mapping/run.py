@@ -4,10 +4,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from pipeline.clips import SessionClips, read_clips
+from pipeline.clips import read_clips
 from pipeline.errors import InputError
 from pipeline.evaluation.metrics import metrics_table
 from pipeline.mapping.choice import Primary, choose_primary

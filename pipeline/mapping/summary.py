@@ -6,8 +6,8 @@ import pandas as pd
 
 NOTES = (
     "Vocal modulation: circular shift of at least 5 s, cosines of period >= 60 s removed from both sides.",
-    "Band selectivity: calls' contours swapped within bouts and time-warped; bout means, onset/offset response, level and "
-    "duration removed. Without calls: linear shift, p = m / (N + 1), slow drift and loudness removed.",
+    "Band selectivity: calls' contours swapped within bouts and time-warped; bout means, onset/offset response, level "
+    "and duration removed. Without calls: linear shift, p = m / (N + 1), slow drift and loudness removed.",
     "q values: Benjamini-Hochberg within each table.",
     "Part A (training blocks) chooses lags, clusters and bands; part B (validation and test blocks) tests them.",
     "Cluster p: units' response inside the band of part A minus outside, in part B, against the same swaps.",
@@ -92,8 +92,8 @@ def _headlines(counts, assigned, bands, *, primary, best_baseline, beats, q, rea
         )
     if counts["n_units_included"] and assigned["p_vocal"].notna().any():
         lines.append(
-            f"{counts['n_units_vocal']} of {_count(counts['n_units_included'], 'unit')} fire differently while there is "
-            f"sound; {counts['n_units_band']} prefer some frequencies (q <= {q:g})."
+            f"{counts['n_units_vocal']} of {_count(counts['n_units_included'], 'unit')} fire differently while there "
+            f"is sound; {counts['n_units_band']} prefer some frequencies (q <= {q:g})."
         )
     if primary is not None:
         test, se = primary["test_bits_per_spike"], primary["test_se"]

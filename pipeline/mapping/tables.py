@@ -92,11 +92,11 @@ TABLES = {
         "band_low_khz": "lower edge of the band of the clips, kHz",
         "band_high_khz": "upper edge, kHz",
         "unit_id": _UNIT,
-        "coupling_db_log_rate": "J_audio Cov(z) J_neural^T at the unit's lag, mean over held-out samples, dB x log rate",
+        "coupling_db_log_rate": "J_audio Cov(z) J_neural^T at the unit's lag, mean of held-out samples, dB x log rate",
         "ci_low": "lower end of its 95 % interval over seeds and bouts",
         "ci_high": "upper end of that interval",
         "lag_ms": "lag at which frames and bins are paired, ms",
-        "p": "of the unit's whole profile agreeing with its held-out tuning, against swapped contours; same in all its rows",
+        "p": "the unit's whole profile against its held-out tuning, swapped contours; same in all its rows",
         "q": "Benjamini-Hochberg q value; family: the units of this table, once each",
     },
     "latents": {

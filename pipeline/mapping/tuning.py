@@ -21,11 +21,12 @@ FINE_STAGE_P = 0.1
 
 @dataclass
 class Selectivity:
-    """Results of `band_selectivity`; lags are indices into its `lags`.
+    """Results of a test of band selectivity.
 
-    (n_units,): p, p_floor, statistic, z_threshold, lag, lag_a.
-    (n_parts, n_units, n_bands): z (A and B read at lag_a, all at lag). `surrogate_z_b` (n_surrogates, n_units, n_bands).
-    (n_parts, n_bands): sound_bins.
+    (n_units,): p, p_floor, statistic, z_threshold, and lag, lag_a in bins: the best lag in all data and in part A,
+    refined between the tested lags.
+    z (n_parts, n_units, n_bands): A and B read at the tested lag that is best in A, all at the best of all.
+    surrogate_z_b (n_surrogates, n_units, n_bands), sound_bins (n_parts, n_bands).
     """
 
     p: np.ndarray
@@ -55,7 +56,7 @@ class BandSums:
         return self.band_of_contour[call, self.calls.position]
 
     def sums(self, order: np.ndarray | None, responses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sums of `responses` (n, n_series) and numbers of bins, (n_parts, n_bands, n_series) and (n_parts, n_bands)."""
+        """Sums of `responses` (n, n_series), (n_parts, n_bands, n_series), and numbers of bins, (n_parts, n_bands)."""
         key = self.bands(order) + self.offset
         n = len(key)
         shape = (3 * (self.n_bands + 1), n)
@@ -120,7 +121,7 @@ def band_selectivity(
         response, response_valid = lagged(rates[:, units], valid[:, units], calls.bin, lags)
         shape = response.shape[1:]
         response = nuisance.remove(response.reshape(len(response), -1), response_valid.reshape(len(response), -1))
-        results.append(_test(sums, response, shape, orders, fine_orders, tested))
+        results.append(_test(sums, response, shape, orders, fine_orders, tested, lags))
     joined = {name: np.concatenate([r[name] for r in results], axis=axis) for name, axis in _AXES.items()}
     return Selectivity(sound_bins=sound_bins, **joined)
 
@@ -128,7 +129,7 @@ def band_selectivity(
 _AXES = {"p": 0, "p_floor": 0, "statistic": 0, "z_threshold": 0, "lag": 0, "lag_a": 0, "z": 1, "surrogate_z_b": 1}
 
 
-def _test(sums, response, shape, orders, fine_orders, tested) -> dict[str, np.ndarray]:
+def _test(sums, response, shape, orders, fine_orders, tested, lags) -> dict[str, np.ndarray]:
     n_lags, n_units = shape
     n_surrogates = len(orders)
 
@@ -165,8 +166,8 @@ def _test(sums, response, shape, orders, fine_orders, tested) -> dict[str, np.nd
         "p_floor": p_floor,
         "statistic": statistic,
         "z_threshold": np.quantile(null, 0.95, axis=0),
-        "lag": lag,
-        "lag_a": lag_a,
+        "lag": refined_lag(z[2], lags),
+        "lag_a": refined_lag(z[0], lags),
         "z": at_lag.transpose(0, 2, 1),
         "surrogate_z_b": part_b[:, :, lag_a, units].transpose(0, 2, 1),
     }
@@ -180,10 +181,27 @@ def _best_lag(z):
     return np.where(np.isnan(z), -np.inf, z).max(axis=0, initial=-np.inf).argmax(axis=0)
 
 
+def refined_lag(z: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    """Lag (n_units,) of the largest z (n_bands, n_lags, n_units), by a parabola over its neighbours among `lags`."""
+    filled = np.where(np.isnan(z), -np.inf, z)
+    units = np.arange(z.shape[2])
+    lag = filled.max(axis=0).argmax(axis=0)
+    if len(lags) < 3:
+        return lags[lag].astype(float)
+    band = filled[:, lag, units].argmax(axis=0)
+    middle = np.clip(lag, 1, len(lags) - 2)
+    left, top, right = (np.nan_to_num(z[band, middle + step, units]) for step in (-1, 0, 1))
+    curvature = np.minimum(left - 2 * top + right, -1e-9)
+    offset = np.where(middle == lag, np.clip(0.5 * (left - right) / curvature, -0.5, 0.5), 0.0)
+    return lags[lag] + offset * (lags[1] - lags[0])
+
+
 def bout_sums(
-    calls: CallBins, rates: np.ndarray, valid: np.ndarray, *, nuisance: Nuisance, edges_hz: np.ndarray, lag: np.ndarray
+    calls: CallBins, counts: np.ndarray, valid: np.ndarray, *, nuisance: Nuisance, edges_hz: np.ndarray, lag: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What tuning curves are estimated from, per bout, each unit at its own `lag` (n_units,) in bins.
+    """What tuning curves are estimated from, per bout, each unit at its own `lag` (n_units,) in bins (whole numbers).
+
+    `counts` (n_bins, n_units) are not smoothed: smoothing over time would smear the bands as the pitch moves.
 
     Returns response (n_bouts, n_units, n_bands + 1): products of pitch indicators and responses, both without
     nuisance; gram (n_bouts, n_bands + 1, n_bands + 1) of the indicators; the mean count in call bins (n_units,).
@@ -194,11 +212,11 @@ def bout_sums(
     design = np.eye(n_bands + 1, dtype=np.float32)[band]
     design = nuisance.remove(design, np.ones_like(design, bool))
     at = calls.bin[:, None] + lag
-    inside = (at >= 0) & (at < len(rates))
-    at = np.clip(at, 0, len(rates) - 1)
-    units = np.arange(rates.shape[1])
+    inside = (at >= 0) & (at < len(counts))
+    at = np.clip(at, 0, len(counts) - 1)
+    units = np.arange(counts.shape[1])
     ok = valid[at, units] & inside
-    raw = rates[at, units].astype(np.float32)
+    raw = counts[at, units].astype(np.float32)
     mean_count = (raw * ok).sum(axis=0) / np.maximum(ok.sum(axis=0), 1)
     response = nuisance.remove(raw, ok)
     starts = np.searchsorted(calls.bout, np.arange(len(calls.bout_id)))
@@ -206,7 +224,7 @@ def bout_sums(
     spans = list(zip(starts, stops, strict=True))
     products = [response[a:b].T @ design[a:b] for a, b in spans]
     grams = [design[a:b].T @ design[a:b] for a, b in spans]
-    shape = (len(spans), rates.shape[1], n_bands + 1)
+    shape = (len(spans), counts.shape[1], n_bands + 1)
     return np.array(products).reshape(shape), np.array(grams).reshape(len(spans), n_bands + 1, n_bands + 1), mean_count
 
 

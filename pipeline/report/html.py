@@ -9,7 +9,6 @@ from importlib import metadata
 from os.path import relpath
 from pathlib import Path
 
-import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -147,7 +146,7 @@ def _answer(results: Results, report: Path) -> TableView | None:
     if table.empty or not results.cluster_ids:
         return None
     csv = Path(relpath(results.tables / "cluster_bands.csv", report.parent)).as_posix()
-    table = pd.DataFrame(table[table["cluster"] >= 0])
+    table = table[table["cluster"] >= 0].sort_values("peak_khz")
     return view(table, "answer", descriptions=TABLES.get("cluster_bands", {}), csv=csv, labels=ANSWER_LABELS)
 
 

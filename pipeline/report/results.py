@@ -1,10 +1,12 @@
 """What the report reads: the results of a run, each file once and only when asked for."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -95,6 +97,16 @@ class Results:
     def cluster_ids(self) -> list[int]:
         """The clusters that were found, without -1."""
         return sorted({int(c) for c in self.clusters["cluster"] if c >= 0})
+
+    def sorted_units(self, unit_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Positions that sort `unit_ids` as in every figure (by cluster, the rest last), and their clusters so sorted.
+
+        Both have Shape (n_units,).
+        """
+        rank = {unit: i for i, unit in enumerate(self.clusters["unit_id"])}
+        cluster = dict(zip(self.clusters["unit_id"], self.clusters["cluster"], strict=True))
+        order = sorted(range(len(unit_ids)), key=lambda i: rank.get(unit_ids[i], len(rank)))
+        return np.array(order, int), np.array([cluster.get(unit_ids[i], -1) for i in order], int)
 
     @cached_property
     def history(self) -> pd.DataFrame:

@@ -82,7 +82,7 @@ def rounded(column: str, value: object) -> str:
     parts = column.split("_")
     if parts[0] in ("p", "q"):
         return f"{value:.2g}"
-    if "khz" in parts or ("ms" in parts and abs(value) >= 1):
+    if "khz" in parts or ("ms" in parts and (abs(value) >= 1 or value == 0)):
         return f"{value:.1f}"
     if float(value).is_integer() and abs(value) < 1e9:
         return str(int(value))

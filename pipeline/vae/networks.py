@@ -9,6 +9,7 @@ from torch.nn import functional
 from pipeline.errors import InputError
 from pipeline.vae.modality import Contextual
 
+FRAME_HIDDEN, FRAME_FEATURES = 64, 16  # widths of what is shared by the frames of a spectrogram
 MAX_LOG_COUNT = 7.0  # e^7 = 1100 spikes a bin: no neuron, but a guard against overflow in the first steps
 
 
@@ -36,7 +37,11 @@ class GaussianHead(nn.Module):
 
 
 class SpectrogramEncoder(nn.Module):
-    """q(z|audio): spectrogram (n, n_frequencies, n_frames) in dB -> MLP."""
+    """q(z|audio): spectrogram (n, n_frequencies, n_frames) in dB -> the same small MLP on every frame -> MLP.
+
+    Sharing over frames makes every frame an example of what a pitch looks like: a plain MLP on all pixels learns each
+    place anew and overfits.
+    """
 
     def __init__(
         self,
@@ -50,17 +55,17 @@ class SpectrogramEncoder(nn.Module):
         super().__init__()
         self.register_buffer("center_db", torch.zeros(n_frequencies, 1))
         self.register_buffer("scale_db", torch.ones(()))
+        self.frame = nn.Sequential(
+            dense(n_frequencies, FRAME_HIDDEN, generator), nn.GELU(), dense(FRAME_HIDDEN, FRAME_FEATURES, generator)
+        )
         self.trunk = nn.Sequential(
-            dense(n_frequencies * n_frames, hidden, generator),
-            nn.GELU(),
-            dense(hidden, hidden, generator),
-            nn.GELU(),
+            nn.GELU(), nn.Flatten(), dense(FRAME_FEATURES * n_frames, hidden, generator), nn.GELU()
         )
         self.head = GaussianHead(hidden, n_latents, generator)
 
     def forward(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
         standard = ((spectrogram - self.center_db) / self.scale_db).nan_to_num(nan=0.0)
-        return self.head(self.trunk(standard.flatten(1)))
+        return self.head(self.trunk(self.frame(standard.mT)))
 
 
 class SpectrogramDecoder(nn.Module):
@@ -82,14 +87,16 @@ class SpectrogramDecoder(nn.Module):
         self.layers = nn.Sequential(
             dense(n_latents, hidden, generator),
             nn.GELU(),
-            dense(hidden, hidden, generator),
+            dense(hidden, FRAME_FEATURES * n_frames, generator),
+            nn.Unflatten(-1, (n_frames, FRAME_FEATURES)),
             nn.GELU(),
-            dense(hidden, n_frequencies * n_frames, generator),
-            nn.Unflatten(-1, (n_frequencies, n_frames)),
+            dense(FRAME_FEATURES, FRAME_HIDDEN, generator),
+            nn.GELU(),
+            dense(FRAME_HIDDEN, n_frequencies, generator),
         )
 
     def forward(self, z: Tensor) -> dict[str, Tensor]:
-        mean = self.layers(z) * self.scale_db + self.center_db
+        mean = self.layers(z).mT * self.scale_db + self.center_db
         return {"mean": mean, "log_scale": self.log_scale + self.scale_db.log()}
 
 

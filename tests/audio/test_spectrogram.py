@@ -1,3 +1,4 @@
+import h5py
 import librosa
 import numpy as np
 import pytest
@@ -94,6 +95,16 @@ def test_slices_are_read_from_a_path_or_a_dataset(make_spectrogram, noise):
         np.testing.assert_array_equal(read_power_db(spectrogram, 7, 20), expected)
         np.testing.assert_array_equal(read_power_db(path, 7, 20), expected)
         assert len(read_power_db(path, 90, 1000)) == spectrogram.sizes["time"] - 90
+
+
+def test_what_is_no_spectrogram_is_told(tmp_path):
+    (tmp_path / "s.nc").write_text("nothing")
+    with pytest.raises(InputError, match=r"cannot read this spectrogram[\s\S]*s\.nc"):
+        read_power_db(tmp_path / "s.nc", 0, 1)
+    with h5py.File(tmp_path / "other.nc", "w") as file:
+        file["counts"] = np.zeros(3)
+    with pytest.raises(InputError, match=r"not a spectrogram[\s\S]*counts"):
+        read_power_db(tmp_path / "other.nc", 0, 1)
 
 
 def test_rates_that_divide_badly_keep_true_times(make_spectrogram):

@@ -29,7 +29,7 @@ def make_clips():
         spectrogram = level_db[frames.astype(int)].transpose(0, 2, 1).astype(np.float32)
         at = np.maximum((start_s[:, None] + BIN_S + 0.005 - LAG_S) / 0.005, 0).astype(int)
         sounding = tone[at, TUNED_BAND]  # (n_clips, n_bins)
-        slow = np.exp(drift * np.sin(2 * np.pi * start_s / 60))[:, None] * np.ones(len(BIN_S))
+        slow = np.exp(drift * np.sin(2 * np.pi * start_s / 120))[:, None] * np.ones(len(BIN_S))
         flat = np.ones_like(slow)
         true = np.stack([0.2 * gain**sounding, 0.1 * gain**sounding, 0.2 * slow, 0.2 * flat], axis=1)
         roles = np.array(["train", "validation", "train", "test", "train"])

@@ -31,9 +31,7 @@ def test_every_unit_agrees_with_sklearn_on_the_rows_that_it_has():
 
 def test_a_strong_penalty_leaves_the_mean_rate():
     features, counts = planted()
-    weights, intercepts = poisson_path(
-        features=features, counts=counts, penalties=np.array([1e8]), max_iterations=200
-    )
+    weights, intercepts = poisson_path(features=features, counts=counts, penalties=np.array([1e8]), max_iterations=200)
     rates = expected_counts(features, weights[0], intercepts[0])
     np.testing.assert_allclose(rates[0], np.nanmean(counts, axis=0), rtol=1e-3)
 

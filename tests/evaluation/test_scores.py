@@ -64,9 +64,7 @@ def test_mean_counts_skip_missing_bins_and_are_never_zero():
 
 def test_explained_variance_by_hand():
     truth = np.array([[[1.0, 3.0]], [[5.0, 3.0]]])
-    score = explained_variance(
-        truth=truth, predicted=truth + 1, reference=np.array([[3.0, 3.0]]), blocks=np.arange(2)
-    )
+    score = explained_variance(truth=truth, predicted=truth + 1, reference=np.array([[3.0, 3.0]]), blocks=np.arange(2))
     assert score.value == pytest.approx(1 - 4 / 8)
     assert explained_variance(
         truth=truth, predicted=np.full(truth.shape, 3.0), reference=np.array([[3.0, 3.0]]), blocks=np.arange(2)

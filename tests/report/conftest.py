@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from synthetic_tables import CLUSTER_KHZ, UNITS, comparison, controls, mapped, recovery, summary
 
 from pipeline.mapping.tables import write_tables
 from pipeline.report.results import Results
@@ -17,9 +18,6 @@ from pipeline.storage import write_dataset, write_table
 
 HOP_S, BIN_S, LENGTH_S = 0.002, 0.01, 30.0
 FREQUENCY_HZ = np.linspace(30_000, 120_000, 46)
-CLUSTER_KHZ = {0: (45, 55), 1: (62, 71), 2: (85, 95)}
-UNITS = {0: 4, 1: 3, 2: 5, -1: 6}  # units of each cluster in a session
-BAND_KHZ = np.arange(30, 120, 6.0)
 
 
 @dataclass(frozen=True)
@@ -222,89 +220,13 @@ def _traversal(unit_ids: list[str], clusters: np.ndarray) -> xr.Dataset:
 def _tables(folder: Path, units: pd.DataFrame, clusters: pd.DataFrame, kind: str, random: np.random.Generator) -> None:
     tables = {"units": units, "unit_clusters": clusters}
     if kind != "audio":
-        tables["model_comparison"] = _comparison()
+        tables["model_comparison"] = comparison()
+        tables["controls"] = controls(0.04 if kind == "full" else 0.31)
     if kind == "full":
-        tables |= _mapped(clusters, random)
-        tables["recovery"] = pd.DataFrame({
-            "metric": ["tuned_units_detected", "false_discoveries", "cluster_ari"],
-            "value": [0.8512345, 0.02, 1.0], "n": [24, 23, 24],
-        })  # fmt: skip
-    recovery = tables.pop("recovery", None)
+        tables |= mapped(clusters, random)
+        tables["recovery"] = recovery()
+    planted = tables.pop("recovery", None)
     write_tables(tables, folder)
-    if recovery is not None:
-        write_table(recovery, folder / "recovery.csv")
-    (folder / "summary.json").write_text(json.dumps(_summary(kind, len(units))))
-
-
-def _mapped(clusters: pd.DataFrame, random: np.random.Generator) -> dict[str, pd.DataFrame]:
-    rows, curves = [], []
-    for unit in clusters.itertuples():
-        low, high = CLUSTER_KHZ.get(unit.cluster, (0, 1))
-        strength = np.exp(-(((BAND_KHZ + 3 - (low + high) / 2) / 7) ** 2)) * (unit.cluster >= 0)
-        noise = random.normal(0, 0.08, (3, len(BAND_KHZ)))
-        for band, khz in enumerate(BAND_KHZ):
-            place = {"unit_id": unit.unit_id, "band_low_khz": khz, "band_high_khz": khz + 6}
-            rows.append({**place, "coupling_db_log_rate": strength[band] + noise[0, band], "q": 0.01})
-            for i, part in enumerate("AB", 1):
-                gain = 0.8 * strength[band] + noise[i, band]
-                curves.append({**place, "part": part, "tuning_z": 6 * gain, "tuning_gain": gain})
-    bands = pd.DataFrame([
-        {
-            "cluster": c, "n_units": 2 * UNITS[c], "n_sessions": 2, "n_animals": 2, "regions": "ACC",
-            "peak_khz": (low + high) / 2, "low_khz": low + 0.123456, "high_khz": high, "fwhm_khz": high - low,
-            "low_ci_low_khz": low - 1.5, "low_ci_high_khz": low + 1.2, "high_ci_low_khz": high - 1.0,
-            "high_ci_high_khz": high + 2.0, "lag_ms_median": 30.0, "heldout_iou": 0.8, "q": 0.0123456, "trust": "ok",
-        }
-        for c, (low, high) in CLUSTER_KHZ.items()
-    ])  # fmt: skip
-    latents = pd.DataFrame({
-        "objective": "mopoe", "latent_dim": 8, "latent": range(4), "kl_nat": [0.4, 2.1, 1.2, 0.01],
-        "active": [True, True, True, False], "stability_r": [0.9, 0.85, 0.4, 0.1], "reported_as": "dimension",
-    })  # fmt: skip
-    return {
-        "coupling": pd.DataFrame(rows),
-        "tuning_curves": pd.DataFrame(curves),
-        "cluster_bands": bands,
-        "latents": latents,
-    }
-
-
-def _comparison() -> pd.DataFrame:
-    rows = [
-        {"objective": family, "latent_dim": 8, "seed": seed, "value": value + 0.004 * seed}
-        for family, value in (("mopoe", 0.23), ("mvae", 0.17))
-        for seed in (-1, 0, 1)
-    ]
-    baselines = {"baseline:ridge": 0.12, "baseline:drift_only": 0.0, "baseline:reduced_rank": 0.14}
-    rows += [{"objective": name, "latent_dim": 0, "seed": -1, "value": value} for name, value in baselines.items()]
-    return pd.DataFrame(rows).assign(
-        split="test", target="neural", given="audio", metric="bits_per_spike", se=0.012, n=400, unit="bits/spike"
-    )
-
-
-def _summary(kind: str, n_units: int) -> dict:
-    counts = {"n_sessions": 2, "n_animals": 2, "n_units": n_units, "n_units_included": n_units, "q": 0.05}
-    if kind == "audio":
-        empty = {"primary": None, "best_baseline": None, "n_clusters": 0, "trust": "ok", "controls": [], "notes": []}
-        return {**counts, **empty, "headlines": ["Nothing to see: no session has both sound and spikes."]}
-    full = kind == "full"
-    found = 24 if full else 1
-    control = {"level": "band", "n": 72, "nominal": 0.05}
-    fraction = 0.04 if full else 0.31
-    return {
-        **counts, "n_units_vocal": found + 6, "n_units_band": found, "n_units_assigned": found if full else 0,
-        "n_clusters": 3 if full else 0, "p_one_cluster": 0.005 if full else None,
-        "primary": {"family": "mopoe", "latent_dim": 8, "seeds": [0, 1], "reason": "best on the validation blocks",
-                    "validation_bits_per_spike": 0.24, "test_bits_per_spike": 0.23, "test_se": 0.012},
-        "best_baseline": {"objective": "baseline:reduced_rank", "test_bits_per_spike": 0.14, "delta": 0.09,
-                          "delta_se": 0.01, "delta_low": 0.07, "delta_high": 0.11},
-        "beats_baseline": True, "trust": "ok" if full else "low",
-        "trust_reasons": [] if full else ["neural_shifted: 31 % of tests significant <em>"],
-        "controls": [{"control": "neural_shifted", "fraction": fraction, "trust": "ok" if full else "low", **control},
-                     {"control": "time_reversed", "fraction": 0.05, "trust": "ok", **control},
-                     {"control": "time_reversed", "fraction": 0.03, "trust": "ok", **control, "level": "vocal"}],
-        "headlines": ["3 clusters of neurons stand for frequency bands: 45–55, 62–71 & 85–95 kHz.",
-                      "The model predicts spikes from sound better than the best baseline <reduced rank>."]
-        if full else ["Nothing to see: no unit is tuned to a band of frequencies."],
-        "notes": ["Null: contours swapped within bouts; Benjamini-Hochberg over all units at 0.05."],
-    }  # fmt: skip
+    if planted is not None:
+        write_table(planted, folder / "recovery.csv")
+    (folder / "summary.json").write_text(json.dumps(summary(kind, len(units))))

@@ -4,7 +4,6 @@ import base64
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -14,10 +13,7 @@ from pipeline.config import Config
 from pipeline.discovery import names_in
 from pipeline.errors import InputError
 from pipeline.report import figures
-from pipeline.report.figures import call_gallery, calls, controls, coupling, example, tuning
-from pipeline.report.html import Shown, described, draw_figures, write_report
-from pipeline.report.results import NoData
-from pipeline.report.style import ALARM, in_style, save_figure
+from pipeline.report.html import Shown, draw_figures, write_report
 from pipeline.report.tables import MAX_ROWS
 from pipeline.steps import steps
 
@@ -129,6 +125,9 @@ def test_numbers_are_those_of_the_csv(full, full_run):
     tables = Page(full).tables
     for path in sorted((full_run.folder / "tables").glob("*.csv")):
         table = pd.read_csv(path).head(MAX_ROWS)
+        if table.empty:
+            assert f"table-{path.stem}" not in tables
+            continue
         rows = [row for row in tables[f"table-{path.stem}"]["rows"] if row]
         assert len(rows) == len(table), path.stem
         for column, name in enumerate(table.columns):
@@ -191,19 +190,6 @@ def test_text_of_users_is_never_markup(full, full_run, tmp_path):
     assert "&lt;script&gt;alert(2)" in html
 
 
-def test_session_with_a_hostile_name_is_drawn(full_run, tmp_path):
-    results = full_run.results
-    name = "$\\frac{<script>"
-    (tmp_path / "prepared").mkdir()
-    (tmp_path / "prepared" / name).symlink_to(full_run.folder / "prepared" / "mouse1")
-    hostile = replace(results, sessions=[replace(results.sessions[0], name=name)], prepared=tmp_path / "prepared")
-    for figure in (example, calls, call_gallery):
-        with in_style():
-            save_figure(figure.draw(hostile), tmp_path, "figure")
-        svg = ElementTree.parse(tmp_path / "figure.svg").getroot()
-        assert not [element for element in svg.iter() if element.tag.endswith("script")]
-
-
 def test_trust_is_not_alarmed_when_controls_hold(full):
     assert 'role="alert"' not in full and 'role="status"' not in full
 
@@ -218,18 +204,6 @@ def test_failed_controls_and_no_clusters_stand_on_top(nothing):
     assert "Do not trust" not in text  # said once
     assert "Nothing in this report says that a group of neurons stands for a band" in text
     assert "Tuning of the clusters. No clusters of tuned units were found." in text
-
-
-def test_figures_say_why_they_have_nothing_to_show(nothing_run):
-    with in_style():
-        with pytest.raises(NoData, match="No clusters"):
-            tuning.draw(nothing_run.results)
-        with pytest.raises(NoData, match="no model of both"):
-            coupling.draw(nothing_run.results)
-        example.draw(nothing_run.results)  # all units in one group
-        drawn = controls.draw(nothing_run.results)
-    colours = {line.get_color() for axes in drawn.axes for line in axes.lines}
-    assert ALARM in colours  # the control that failed
 
 
 def test_sound_alone_gives_its_calls_and_no_units(audio, audio_run):
@@ -254,14 +228,6 @@ def test_report_of_a_run_without_results(full_run, tmp_path):
     assert "The run wrote no tables" in (tmp_path / "report.html").read_text()
 
 
-def test_same_results_give_the_same_bytes(full, full_run, tmp_path):
-    with in_style():
-        save_figure(coupling.draw(full_run.results), tmp_path, "coupling")
-    for suffix in (".svg", ".png"):
-        drawn = (full_run.folder / "figures" / f"coupling{suffix}").read_bytes()
-        assert (tmp_path / f"coupling{suffix}").read_bytes() == drawn
-
-
 def test_configuration_seeds_and_versions_stand_at_the_end(full):
     end = Page(full[full.index('id="made"') :]).text
     assert "Models: 0, 1, 2." in end and "low_hz: 30000" in end
@@ -271,19 +237,6 @@ def test_configuration_seeds_and_versions_stand_at_the_end(full):
 
 def test_step_depends_on_the_whole_configuration():
     assert set(steps()["report"].settings) == set(Config.model_fields)
-
-
-def test_captions_of_the_workflow_are_those_of_the_figures():
-    from jinja2 import Template
-
-    from pipeline.steps import ROOT
-
-    rst = Template((ROOT.parent / "workflow" / "report" / "figures.rst").read_text(encoding="utf-8"))
-    for stem in names_in(figures):
-        doc = (ROOT / "report" / "figures" / f"{stem}.py").read_text(encoding="utf-8").split('"""')[1]
-        title, caption = described(doc)
-        words = " ".join(rst.render(snakemake={"wildcards": {"figure": stem}}).split())
-        assert title in words and caption in words
 
 
 def test_broken_summary_is_the_users_to_mend(full_run, tmp_path):

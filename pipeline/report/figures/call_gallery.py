@@ -20,9 +20,10 @@ def draw(results: Results) -> Figure:
     """Spectrogram cut-outs of calls that span the repertoire."""
     parts = [results.calls(s.name).assign(session=s.name) for s in results.sessions if len(results.calls(s.name))]
     parts = [part for part in parts if results.spectrogram(part["session"].iloc[0]) is not None]
-    if not parts:
+    calls = pd.concat(parts, ignore_index=True).dropna(subset=["peak_hz"]) if parts else pd.DataFrame()
+    if calls.empty:
         raise NoData("No calls were detected or annotated.")
-    chosen = _span(pd.concat(parts, ignore_index=True), N_ROWS * N_COLUMNS)
+    chosen = _span(calls, N_ROWS * N_COLUMNS)
     spectrograms = {name: results.spectrogram(name) for name in chosen["session"].unique()}
     length_s = float(np.quantile(chosen["duration_s"], 0.9)) + 2 * MARGIN_S
     n_rows = -(-len(chosen) // N_COLUMNS)

@@ -19,7 +19,9 @@ MAX_NAMED = 6  # more sessions than this are drawn alike, with their pooled dist
 
 def draw(results: Results) -> Figure:
     """Distributions of peak frequency and duration, both together, and calls a minute."""
-    calls = {s.name: results.calls(s.name) for s in results.sessions if len(results.calls(s.name))}
+    tables = {s.name: results.calls(s.name) for s in results.sessions}
+    calls = {name: table.dropna(subset=["peak_hz"]) for name, table in tables.items() if len(table)}
+    calls = {name: table for name, table in calls.items() if len(table)}
     if not calls:
         raise NoData("No calls were detected or annotated.")
     named = len(calls) <= MAX_NAMED
@@ -27,8 +29,7 @@ def draw(results: Results) -> Figure:
     figure = new_figure(4.4)
     axes = figure.subplots(2, 2)
     pooled = pd.concat(calls.values(), ignore_index=True)
-    fewest = min(len(table) for table in calls.values())
-    n_bins = int(np.clip(np.sqrt(fewest), 8, 40))
+    n_bins = int(np.clip(np.sqrt(len(pooled) / len(calls)), 8, 40))
     peak_khz = _edges(pooled["peak_hz"] / 1e3, n_bins)
     duration_ms = _edges(pooled["duration_s"] * 1e3, n_bins)
     for name, table in calls.items():
@@ -36,7 +37,13 @@ def draw(results: Results) -> Figure:
         _histogram(axes[0, 1], table["duration_s"] * 1e3, duration_ms, colours[name])
         few = table.iloc[:: max(1, -(-len(table) // MAX_DOTS))]
         axes[1, 0].scatter(
-            few["duration_s"] * 1e3, few["peak_hz"] / 1e3, s=6, color=colours[name], alpha=0.6, lw=0, rasterized=True
+            few["duration_s"] * 1e3,
+            few["peak_hz"] / 1e3,
+            s=5,
+            color=colours[name],
+            alpha=0.6 if len(few) < 500 else 0.3,
+            lw=0,
+            rasterized=True,
         )
         spectrogram = results.spectrogram(name)
         stop_s = table["stop_s"].max() if spectrogram is None else max(spectrogram.attrs["duration_s"], 1.0)
@@ -78,10 +85,10 @@ def _edges(values: pd.Series, n_bins: int) -> np.ndarray:
 
 def _histogram(axes: Axes, values: pd.Series, edges: np.ndarray, colour: str) -> None:
     share, _ = np.histogram(values, edges)
-    axes.stairs(100 * share / len(values), edges, color=colour, lw=1.2)
+    axes.stairs(100 * share / len(values), edges, color=colour, lw=1.2, baseline=None)
 
 
 def _per_minute(axes: Axes, table: pd.DataFrame, stop_s: float, colour: str) -> None:
     edges = np.linspace(0, stop_s / 60, max(10, int(stop_s // 60)) + 1)  # about a minute each, ten at least
     number, _ = np.histogram(table["start_s"].to_numpy(float) / 60, edges)
-    axes.stairs(number / np.diff(edges), edges, color=colour, lw=1.2)
+    axes.stairs(number / np.diff(edges), edges, color=colour, lw=1.2, baseline=None)

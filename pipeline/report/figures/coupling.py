@@ -27,12 +27,11 @@ def draw(results: Results) -> Figure:
     wide = table.assign(centre=(table["band_low_khz"] + table["band_high_khz"]) / 2).pivot_table(
         index="centre", columns="unit_id", values="coupling_db_log_rate", sort=True
     )
-    known = results.clusters.set_index("unit_id")["cluster"]
-    order = [unit for unit in known.index if unit in wide.columns]
-    order += [unit for unit in wide.columns if unit not in known.index]
+    order, cluster_of = results.sorted_units(list(wide.columns))
     if len(order) > MAX_UNITS:
-        order = [unit for unit in order if known.get(unit, -1) >= 0] or order[:MAX_UNITS]
-    values = wide[order].to_numpy()
+        kept = np.flatnonzero(cluster_of >= 0) if (cluster_of >= 0).any() else np.arange(MAX_UNITS)
+        order, cluster_of = order[kept], cluster_of[kept]
+    values = wide.to_numpy()[:, order]
     limit = float(np.nanquantile(np.abs(values), 0.99)) or 1.0
     low_khz, high_khz = table["band_low_khz"].min(), table["band_high_khz"].max()
     figure = new_figure(3.1)
@@ -43,7 +42,7 @@ def draw(results: Results) -> Figure:
     bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=20)
     bar.set_label("coupling (dB × log rate)")
     bar.outline.set_visible(False)
-    _mark_clusters(axes, np.array([int(known.get(unit, -1)) for unit in order]), results)
+    _mark_clusters(axes, cluster_of, results)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_xticks([0.5, len(order) - 0.5], ["1", str(len(order))])
     axes.set(xlabel="unit, sorted by cluster", ylabel="frequency (kHz)")

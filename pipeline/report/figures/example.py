@@ -38,7 +38,8 @@ def draw(results: Results) -> Figure:
     has_units = counts is not None and counts.sizes["unit"] > 0
     start_s = _busiest_start_s(results.calls(session), clock, counts)
     panels = ["spectrogram"] * (spectrogram is not None) + ["raster", "rates"] * has_units
-    heights = {"spectrogram": 1.5, "raster": 2.0, "rates": 1.1}
+    n_units = counts.sizes["unit"] if has_units else 0
+    heights = {"spectrogram": 1.5, "raster": float(np.clip(0.05 * n_units, 1.2, 3.5)), "rates": 1.1}
     figure = new_figure(0.5 + sum(heights[p] for p in panels))
     grid = figure.subplots(
         len(panels), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": [heights[p] for p in panels]}
@@ -72,9 +73,11 @@ def _busiest_session(results: Results) -> str:
 
 
 def _busiest_start_s(calls, clock: Clock, counts: xr.Dataset | None) -> float:
-    """Start of the stretch with most time in calls, session s."""
+    """Start of the stretch with most time in calls, session s; without calls the middle of the session."""
     if calls.empty:
-        return float(counts["bin"].values[0]) if counts is not None and counts.sizes["bin"] else 0.0
+        return (
+            float(counts["bin"].values[counts.sizes["bin"] // 2]) if counts is not None and counts.sizes["bin"] else 0.0
+        )
     starts = clock.to_session(calls["start_s"].to_numpy(float))
     total = np.concatenate([[0.0], np.cumsum(calls["duration_s"].to_numpy(float))])
     inside = total[np.searchsorted(starts, starts + LENGTH_S - 0.2)] - total[: len(starts)]
@@ -113,14 +116,9 @@ def _spectrogram(figure: Figure, axes: Axes, spectrogram: xr.Dataset, calls, clo
 def _units(raster: Axes, rates: Axes, counts: xr.Dataset, results: Results, start_s: float) -> None:
     width_s = float(counts.attrs["bin_width_s"])
     part = counts.sel(bin=slice(start_s - 1e-9, start_s + LENGTH_S))
-    ids = [str(unit) for unit in counts["unit"].values]
-    ranked = results.clusters.set_index("unit_id")["cluster"]
-    order = [unit for unit in ranked.index if unit in set(ids)]
-    order += [unit for unit in ids if unit not in ranked.index]
-    cluster_of = np.array([int(ranked.get(unit, -1)) for unit in order])
-    columns = [ids.index(unit) for unit in order]
-    values = part["counts"].values[:, columns].astype(float)
-    values[~part["valid"].values[:, columns]] = np.nan
+    order, cluster_of = results.sorted_units([str(unit) for unit in counts["unit"].values])
+    values = part["counts"].values[:, order].astype(float)
+    values[~part["valid"].values[:, order]] = np.nan
     centres_s = part["bin"].values + width_s / 2
     for row, cluster in enumerate(cluster_of):
         times = centres_s[np.nan_to_num(values[:, row]) > 0]

@@ -24,9 +24,13 @@ def draw(results: Results) -> Figure:
         raise NoData("No model was tested on predicting spikes from sound.")
     pooled = pooled.assign(label=_labels(pooled))
     figure = new_figure(max(2.9, 0.9 + 0.24 * pooled["label"].nunique()))
+    both = _unit_by_unit(_sound_to_spikes(results.metrics), results)
+    if both.empty:
+        _models(figure.subplots(), pooled)
+        return figure
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.25, 1]})
     _models(left, pooled)
-    _unit_by_unit(right, _sound_to_spikes(results.metrics), results)
+    _scatter(right, both, results)
     panel_letter(left, "a")
     panel_letter(right, "b")
     return figure
@@ -75,20 +79,20 @@ def _models(axes: Axes, pooled: pd.DataFrame) -> None:
     axes.set_xlabel("spikes from sound, test blocks (bits a spike)")
 
 
-def _unit_by_unit(axes: Axes, rows: pd.DataFrame, results: Results) -> None:
+def _unit_by_unit(rows: pd.DataFrame, results: Results) -> pd.DataFrame:
+    """Bits a spike of the primary model and of the best baseline, indexed by unit; empty where either is absent."""
     primary = results.primary
     baseline = (results.summary.get("best_baseline") or {}).get("objective")
-    both = pd.DataFrame()
-    if primary is not None and baseline is not None and len(rows):
-        single = rows[rows["unit_id"] != ""]
-        is_primary = single["objective"].eq(primary["family"]) & single["latent_dim"].eq(primary["latent_dim"])
-        model_bits = single[is_primary].groupby("unit_id")["value"].mean()
-        baseline_bits = single[single["objective"] == baseline].groupby("unit_id")["value"].mean()
-        both = pd.concat({"model": model_bits, "baseline": baseline_bits}, axis=1, join="inner").astype(float)
-    if both.empty:
-        axes.set_axis_off()
-        axes.text(0.5, 0.5, "no values for single units", ha="center", color=FAINT, transform=axes.transAxes)
-        return
+    if primary is None or baseline is None or rows.empty:
+        return pd.DataFrame()
+    single = rows[rows["unit_id"] != ""]
+    is_primary = single["objective"].eq(primary["family"]) & single["latent_dim"].eq(primary["latent_dim"])
+    model_bits = single[is_primary].groupby("unit_id")["value"].mean()
+    baseline_bits = single[single["objective"] == baseline].groupby("unit_id")["value"].mean()
+    return pd.concat({"model": model_bits, "baseline": baseline_bits}, axis=1, join="inner").astype(float)
+
+
+def _scatter(axes: Axes, both: pd.DataFrame, results: Results) -> None:
     q1, median, q3 = np.quantile(both.to_numpy(), [0.25, 0.5, 0.75])
     reach = 20 * max(q3 - q1, 1e-3)
     low, high = max(both.min().min(), median - reach), min(both.max().max(), median + reach)
@@ -105,5 +109,7 @@ def _unit_by_unit(axes: Axes, rows: pd.DataFrame, results: Results) -> None:
     axes.set_xlim(limits)
     axes.set_ylim(limits)
     axes.set_aspect("equal")
-    axes.set_xlabel(f"{_readable(baseline)}, best baseline (bits a spike)", parse_math=False)
-    axes.set_ylabel(f"{primary['family']} (bits a spike)", parse_math=False)
+    axes.set_xlabel(
+        f"{_readable(results.summary['best_baseline']['objective'])}, best baseline (bits a spike)", parse_math=False
+    )
+    axes.set_ylabel(f"{results.primary['family']} (bits a spike)", parse_math=False)

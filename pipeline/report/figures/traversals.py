@@ -96,14 +96,11 @@ def _sound(figure: Figure, traversal: xr.Dataset, latents: list[int]) -> None:
 
 def _rates(figure: Figure, traversal: xr.Dataset, latents: list[int], results: Results) -> None:
     """log2 ratio of the units' expected counts between the ends, sorted as in every figure."""
-    ids = [str(unit) for unit in traversal["unit"].values]
-    known = results.clusters.set_index("unit_id")["cluster"]
-    order = [unit for unit in known.index if unit in set(ids)]
-    order += [unit for unit in ids if unit not in known.index]
-    counts = traversal["expected_count"].values[latents][:, :, [ids.index(unit) for unit in order]]
+    order, cluster_of = results.sorted_units([str(unit) for unit in traversal["unit"].values])
+    counts = traversal["expected_count"].values[latents][:, :, order]
     fold = np.log2(np.maximum(counts[:, -1], 1e-9)) - np.log2(np.maximum(counts[:, 0], 1e-9))
     limit = float(np.nanquantile(np.abs(fold), 0.99)) or 1.0
-    colours = [cluster_colour(int(known.get(unit, -1))) for unit in order]
+    colours = [cluster_colour(cluster) for cluster in cluster_of]
     left_ms, right_ms = extent_of(traversal["bin"].values * 1e3, np.arange(2))[:2]
     width_ms = (right_ms - left_ms) / traversal.sizes["bin"]  # bins are named by their start
     for row in range(len(latents)):

@@ -1,6 +1,6 @@
 """Tuning of the clusters, and whether it holds in data that did not choose it
 
-Mean change of rate of a cluster's units against the frequency of the calls that they hear, in part A of the sessions
+Mean change of rate of a cluster's units against the frequency of the sound, in part A of the sessions
 (dashed; lags, clusters and their number were chosen there) and in the held-out part B (solid). Shaded: the middle half
 of the units in part B; thin bar and whiskers above: the band, and the bootstrap intervals over bouts of its edges.
 Bands with too little sound are left out.
@@ -15,7 +15,7 @@ from pipeline.report.results import NoData, Results
 from pipeline.report.style import INK, cluster_colour, cluster_name, new_figure
 
 PLACE = 40
-N_COLUMNS = 3
+N_COLUMNS = 4
 
 
 def draw(results: Results) -> Figure:
@@ -31,12 +31,14 @@ def draw(results: Results) -> Figure:
     n_columns = min(N_COLUMNS, len(clusters))
     n_rows = -(-len(clusters) // n_columns)
     figure = new_figure(0.3 + 1.9 * n_rows)
-    grid = figure.subplots(n_rows, n_columns, sharex=True, squeeze=False)
+    grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
     for axes, cluster in zip(grid.flat, clusters, strict=False):
         _cluster(axes, curves[curves["cluster"] == cluster], cluster)
         bands = results.table("cluster_bands")
         if len(bands):
             _bands(axes, bands[bands["cluster"] == cluster], cluster)
+    low, high = grid[0, 0].get_ylim()
+    grid[0, 0].set_ylim(low, high + 0.2 * (high - low))  # room for the bands' names
     for axes in grid.flat[len(clusters) :]:
         axes.set_axis_off()
     for row in range(n_rows):
@@ -79,5 +81,3 @@ def _bands(axes: Axes, bands: pd.DataFrame, cluster: int) -> None:
         middle = (band.low_khz + band.high_khz) / 2
         axes.text(middle, 0.93, f"{band.low_khz:.0f}–{band.high_khz:.0f} kHz", transform=across, ha="center", va="top",
                   size=7, color=INK)  # fmt: skip
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high + 0.25 * (high - low))

@@ -1,0 +1,222 @@
+"""tuning.nc: what the tests and curves of a session's units look like as labelled arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from pipeline.mapping.bands import peak_bands
+from pipeline.mapping.controls import CONTROLS, LEVELS, fractions
+from pipeline.mapping.tuning import PARTS, Selectivity, gains
+from pipeline.mapping.vocal import Modulation
+from pipeline.seeds import numpy_generator
+
+RIDGE_BINS = 20.0
+PART_NAMES = np.array(["A", "B", "guard"])
+NULLS = {
+    "calls": "calls' contours swapped within bouts, time-warped; bout means, onset/offset, level, duration removed",
+    "playback": "linear shift, p = m / (N + 1); slow drift and overall loudness removed",
+    "none": "not tested",
+}
+NULL_VOCAL = "circular shift of at least 5 s; cosines of period >= 60 s removed from both sides"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts on the grid of a session: `counts`, `valid` (n_bins, n_units); `start_s` (n_bins,) session s."""
+
+    counts: np.ndarray
+    valid: np.ndarray
+    start_s: np.ndarray
+    bin_width_s: float
+    unit_ids: list[str]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Numbers of draws and the largest lag (s), as in the configuration's `mapping`."""
+
+    n_surrogates: int
+    n_surrogates_fine: int
+    n_bootstrap: int
+    max_lag_s: float
+    seed: int
+    session: str
+
+    def generator(self, *names: object) -> np.random.Generator:
+        return numpy_generator(self.seed, "tune", self.session, *names)
+
+    def lags(self, bin_width_s: float, *, step_s: float) -> np.ndarray:
+        """Lags in bins from -max_lag_s to max_lag_s, 0 among them."""
+        step = max(1, round(step_s / bin_width_s))
+        n_sides = int(self.max_lag_s / bin_width_s + 1e-6) // step
+        return step * np.arange(-n_sides, n_sides + 1)
+
+
+@dataclass
+class Curves:
+    """Sums per bout (or block): response (n_bouts, n_units, n_bands + 1), gram (n_bouts, n_bands + 1, n_bands + 1)."""
+
+    response: np.ndarray
+    gram: np.ndarray
+    mean_count: np.ndarray
+
+
+def untested_dataset(
+    units: Counts, modulation: Modulation, *, edges_hz: np.ndarray, options: Options, n_calls: int, method: str
+) -> xr.Dataset:
+    """The arrays of a session in which no band test is possible: NaN, and no bouts."""
+    n_units, n_bands = len(units.unit_ids), len(edges_hz) - 1
+    nan, zero = np.full(n_units, np.nan), np.zeros(n_units, int)
+    found = Selectivity(
+        p=nan,
+        p_floor=nan,
+        statistic=nan,
+        z_threshold=nan,
+        lag=zero,
+        lag_a=zero,
+        z=np.full((3, n_units, n_bands), np.nan),
+        surrogate_z_b=np.full((0, n_units, n_bands), np.nan),
+        sound_bins=np.zeros((3, n_bands)),
+    )
+    empty = Curves(np.zeros((0, n_units, n_bands + 1)), np.zeros((0, n_bands + 1, n_bands + 1)), np.zeros(n_units))
+    spans = pd.DataFrame({"bout": [], "start_s": [], "stop_s": [], "part": []}).astype({"bout": int, "part": int})
+    return tuning_dataset(
+        units,
+        modulation=modulation,
+        found=found,
+        curves=(empty, empty),
+        controlled={},
+        spans=spans,
+        tested=np.zeros(n_bands, bool),
+        edges_hz=edges_hz,
+        options=options,
+        n_calls=n_calls,
+        method=method,
+    )
+
+
+def tuning_dataset(
+    units: Counts,
+    *,
+    modulation: Modulation,
+    found: Selectivity,
+    curves: tuple[Curves, Curves],
+    controlled: dict[str, list[np.ndarray]],
+    spans: pd.DataFrame,
+    tested: np.ndarray,
+    edges_hz: np.ndarray,
+    options: Options,
+    n_calls: int,
+    method: str,
+) -> xr.Dataset:
+    """The arrays of a session.
+
+    `curves`: sums at the lags of part A (kept for later resampling) and of all data; `controlled`: p values of the band
+    tests by control; `spans`: bout, start_s, stop_s and part (0 A, 1 B, 2 neither) of the bouts; `tested` (n_bands,):
+    bands with enough sound; `method`: a key of NULLS.
+    """
+    dt, n_units = units.bin_width_s, len(units.unit_ids)
+    centre_hz = (edges_hz[1:] + edges_hz[:-1]) / 2
+    by_part, whole = curves
+    members = [spans["part"].to_numpy() == 0, spans["part"].to_numpy() == 1]
+    tuning_gain = np.stack(
+        [_gain(by_part, weights, tested) for weights in members] + [_gain(whole, np.ones(len(spans)), tested)]
+    )
+    peak_hz, peak_ci_hz, gain_ci = _bootstrap(whole, tested, centre_hz, edges_hz, options)
+    z = np.where(tested, found.z, np.nan)
+    fraction, se, n = fractions({"vocal": modulation.controls, "band": controlled})
+    unit_part_band = ("part", "unit", "band")
+    return xr.Dataset(
+        {
+            "band_low_hz": ("band", edges_hz[:-1]),
+            "band_high_hz": ("band", edges_hz[1:]),
+            "band_tested": ("band", tested),
+            "sound_s": (("part", "band"), found.sound_bins * dt),
+            "n_spikes": ("unit", (units.counts * units.valid).sum(axis=0)),
+            "rate_hz": (
+                "unit",
+                (units.counts * units.valid).sum(axis=0) / np.maximum(units.valid.sum(axis=0) * dt, dt),
+            ),
+            "p_vocal": ("unit", modulation.p),
+            "p_floor_vocal": ("unit", np.full(n_units, modulation.p_floor)),
+            "vocal_statistic": ("unit", modulation.statistic),
+            "vocal_lag_s": ("unit", options.lags(dt, step_s=dt)[modulation.lag] * dt),
+            "p_band": ("unit", found.p),
+            "p_floor_band": ("unit", found.p_floor),
+            "band_statistic": ("unit", found.statistic),
+            "z_threshold": ("unit", found.z_threshold),
+            "lag_s": ("unit", found.lag * dt),
+            "lag_a_s": ("unit", found.lag_a * dt),
+            "split_half_r": ("unit", _correlation(z[0], z[1])),
+            "peak_hz": ("unit", peak_hz),
+            "peak_ci_hz": (("unit", "edge"), peak_ci_hz),
+            "tuning_z": (unit_part_band, z.astype(np.float32)),
+            "tuning_gain": (unit_part_band, tuning_gain.astype(np.float32)),
+            "tuning_gain_ci": (("unit", "band", "edge"), gain_ci.astype(np.float32)),
+            "mean_count": ("unit", by_part.mean_count),
+            "bout_part": ("bout", PART_NAMES[spans["part"].to_numpy(int)].astype(object)),
+            "bout_start_s": ("bout", spans["start_s"].to_numpy(float)),
+            "bout_stop_s": ("bout", spans["stop_s"].to_numpy(float)),
+            "bout_response": (("bout", "unit", "design"), by_part.response.astype(np.float32)),
+            "bout_gram": (("bout", "design", "design_2"), by_part.gram.astype(np.float32)),
+            "surrogate_z_b": (("surrogate", "unit", "band"), found.surrogate_z_b.astype(np.float32)),
+            "control_fraction": (("control", "level"), fraction),
+            "control_se": (("control", "level"), se),
+            "control_n": (("control", "level"), n),
+        },
+        coords={
+            "unit": np.array(units.unit_ids, object),
+            "band": centre_hz,
+            "part": np.array(PARTS, object),
+            "bout": spans["bout"].to_numpy(),
+            "edge": np.array(["low", "high"], object),
+            "control": np.array(CONTROLS, object),
+            "level": np.array(LEVELS, object),
+        },
+        attrs={
+            "session": options.session,
+            "method": method,
+            "null_vocal": NULL_VOCAL,
+            "null_band": NULLS[method],
+            "bin_width_s": dt,
+            "n_calls": n_calls,
+            "n_bouts": len(spans),
+            "n_surrogates": options.n_surrogates,
+        },
+    )
+
+
+def _gain(curves: Curves, weights: np.ndarray, tested: np.ndarray) -> np.ndarray:
+    response = np.tensordot(weights.astype(float), curves.response, 1)
+    gram = np.tensordot(weights.astype(float), curves.gram, 1)
+    return gains(response, gram, curves.mean_count, tested=tested, ridge_bins=RIDGE_BINS)
+
+
+def _bootstrap(curves: Curves, tested, centre_hz, edges_hz, options: Options):
+    """Peak (n_units,), its interval (n_units, 2) and that of the gains (n_units, n_bands, 2), bouts resampled."""
+    n_bouts, n_units = curves.response.shape[:2]
+    nan = np.full((n_units, 2), np.nan)
+    if not tested.any() or not n_units or n_bouts < 2:
+        return nan[:, 0], nan, np.full((n_units, len(tested), 2), np.nan)
+    peak_hz = peak_bands(_gain(curves, np.ones(n_bouts), tested), centre_hz, edges_hz)["peak_hz"]
+    draws = options.generator("bootstrap").multinomial(n_bouts, np.full(n_bouts, 1 / n_bouts), options.n_bootstrap)
+    drawn = _gain(curves, draws, tested)  # (n_bootstrap, n_units, n_bands)
+    peaks = peak_bands(drawn.reshape(-1, len(tested)), centre_hz, edges_hz)["peak_hz"].reshape(len(drawn), n_units)
+    gain_ci = np.full((n_units, len(tested), 2), np.nan)
+    gain_ci[:, tested] = np.moveaxis(np.quantile(drawn[..., tested], [0.025, 0.975], axis=0), 0, -1)
+    return peak_hz, np.quantile(peaks, [0.025, 0.975], axis=0).T, gain_ci
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Correlation along the last axis over bands that both have; NaN where there is none."""
+    both = np.isfinite(a) & np.isfinite(b)
+    size = np.maximum(both.sum(axis=-1, keepdims=True), 1)
+    a, b = np.where(both, a, 0), np.where(both, b, 0)
+    a, b = (
+        np.where(both, a - a.sum(-1, keepdims=True) / size, 0),
+        np.where(both, b - b.sum(-1, keepdims=True) / size, 0),
+    )
+    scale = np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
+    return np.divide((a * b).sum(-1), scale, out=np.full(scale.shape, np.nan), where=scale > 0)

@@ -1,0 +1,80 @@
+"""What single figures show, and what they say where they have nothing to show."""
+
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+from jinja2 import Template
+
+from pipeline.discovery import names_in
+from pipeline.report import figures
+from pipeline.report.figures import calls, controls, coupling, example, tuning
+from pipeline.report.html import described
+from pipeline.report.results import NoData
+from pipeline.report.style import ALARM, cluster_colour, in_style, save_figure
+from pipeline.steps import ROOT
+
+
+def test_session_with_a_hostile_name_is_drawn(full_run, tmp_path):
+    results = full_run.results
+    name = "$\\frac{<script>"
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "prepared" / name).symlink_to(full_run.folder / "prepared" / "mouse1")
+    hostile = replace(results, sessions=[replace(results.sessions[0], name=name)], prepared=tmp_path / "prepared")
+    for figure in (example, calls):
+        with in_style():
+            save_figure(figure.draw(hostile), tmp_path, "figure")
+        svg = ElementTree.parse(tmp_path / "figure.svg").getroot()
+        assert not [element for element in svg.iter() if element.tag.endswith("script")]
+
+
+def test_figures_say_why_they_have_nothing_to_show(nothing_run):
+    with in_style():
+        with pytest.raises(NoData, match="No clusters"):
+            tuning.draw(nothing_run.results)
+        with pytest.raises(NoData, match="no model of both"):
+            coupling.draw(nothing_run.results)
+        example.draw(nothing_run.results)  # all units in one group
+        drawn = controls.draw(nothing_run.results)
+    colours = {line.get_color() for axes in drawn.axes for line in axes.lines}
+    assert ALARM in colours  # the control that failed
+
+
+def test_tuning_figure_draws_the_means_of_the_table(full_run):
+    results = full_run.results
+    curves = results.table("tuning_curves").merge(results.clusters[["unit_id", "cluster"]])
+    with in_style():
+        axes = tuning.draw(results).axes[1]
+    assert axes.get_title(loc="left") == "cluster 1, 6 units"
+    for part, line in zip("AB", axes.lines[:2], strict=True):
+        rows = curves[(curves["cluster"] == 1) & (curves["part"] == part)]
+        expected = [
+            100 * rows.loc[rows["band_low_khz"] == low, "tuning_gain"].mean()
+            for low in sorted(set(rows["band_low_khz"]))
+        ]
+        assert list(line.get_ydata()) == pytest.approx(expected)
+        assert line.get_color() == cluster_colour(1)
+
+
+def test_units_stand_in_the_same_order_everywhere(full_run):
+    results = full_run.results
+    order, clusters = results.sorted_units(["unknown", "mouse1|units|5", "mouse1|units|17", "mouse1|units|0"])
+    assert list(order) == [3, 1, 2, 0]
+    assert list(clusters) == [0, 1, -1, -1]
+
+
+def test_same_results_give_the_same_bytes(full_run, tmp_path):
+    for stem in ("first", "second"):
+        with in_style():
+            save_figure(coupling.draw(full_run.results), tmp_path, stem)
+    for suffix in (".svg", ".png"):
+        assert (tmp_path / f"first{suffix}").read_bytes() == (tmp_path / f"second{suffix}").read_bytes()
+
+
+def test_captions_of_the_workflow_are_those_of_the_figures():
+    rst = Template((ROOT.parent / "workflow" / "report" / "figures.rst").read_text(encoding="utf-8"))
+    for stem in names_in(figures):
+        doc = (ROOT / "report" / "figures" / f"{stem}.py").read_text(encoding="utf-8").split('"""')[1]
+        title, caption = described(doc)
+        words = " ".join(rst.render(snakemake={"wildcards": {"figure": stem}}).split())
+        assert title in words and caption in words

@@ -1,0 +1,252 @@
+"""The loop: reproducible, resumable to the same weights, and it learns what was planted."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pipeline import training
+from pipeline.clips import SessionClips
+from pipeline.errors import InputError
+from pipeline.training import Schedule, train
+from pipeline.vae import assembly
+
+SPEC = {
+    "latent_dim": 3,
+    "seed": 0,
+    "audio_likelihood": "gaussian",
+    "neural_likelihood": "poisson",
+    "audio_weight": 1.0,
+    "neural_weight": 1.0,
+    "hidden": 16,
+    "n_factors": 3,
+    "n_basis": 2,
+    "count_dropout": 0.5,
+    "beta": 1.0,
+    "warmup_fraction": 0.2,
+    "options": {},
+}
+SCHEDULE = {
+    "max_epochs": 4,
+    "patience": 10,
+    "batch_size": 32,
+    "learning_rate": 5e-3,
+    "weight_decay": 0.05,
+    "clip_norm": 100.0,
+    "precision": "32-true",
+    "devices": 1,
+}
+
+
+def make_clips(session="a", n=160, n_units=5, seed=0, modalities=("audio", "neural")):
+    """A tone in one of 8 bands; half of the units fire more, the higher it is."""
+    rng = np.random.default_rng(seed)
+    pitch = rng.integers(0, 8, n)
+    spectrogram = rng.normal(size=(n, 8, 6)).astype(np.float32)
+    spectrogram[np.arange(n), pitch] += 12
+    slope = np.where(np.arange(n_units) % 2 == 0, 0.35, 0.0)
+    rate = 0.3 * np.exp(slope * (pitch[:, None] - 3.5))
+    counts = rng.poisson(rate[:, :, None], (n, n_units, 4)).astype(np.float32)
+    counts[0, 0, 0] = np.nan
+    present = np.repeat([[name in modalities for name in ("audio", "neural")]], n, 0)
+    if "audio" not in modalities:
+        spectrogram[:] = np.nan
+    if "neural" not in modalities:
+        counts = counts[:, :0]
+        n_units = 0
+    return SessionClips(
+        session=session,
+        subject=session,
+        spectrogram=spectrogram,
+        counts=counts,
+        present=present,
+        start_s=np.arange(n) * 0.1,
+        call=np.full(n, -1, np.int32),
+        bout=np.zeros(n, np.int32),
+        split=np.where(np.arange(n) % 4 == 3, "validation", "train"),
+        unit_ids=[f"{session}|units|{i}" for i in range(n_units)],
+        frequency_hz=np.arange(8) * 1000.0 + 500,
+        frame_s=np.arange(6) * 0.01,
+        bin_s=np.arange(4) * 0.01,
+        bin_width_s=0.01,
+    )
+
+
+def build(clips, family="mopoe", **changes):
+    learning = [c.where("train") for c in clips]
+    spec = assembly.describe(learning, family=family, **(SPEC | changes))
+    model = assembly.assemble(spec)
+    assembly.standardise(model, learning)
+    return model, spec
+
+
+def fit(model, clips, folder, seed=0, **changes):
+    return train(
+        model,
+        clips,
+        schedule=Schedule(**(SCHEDULE | changes)),
+        seed=seed,
+        history_path=folder / "history.csv",
+        checkpoint_path=folder / "checkpoint.pt",
+        accelerator="cpu",
+    )
+
+
+def same(one, two):
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+
+
+def test_same_seed_gives_the_same_weights_whatever_the_global_state(tmp_path):
+    clips = [make_clips()]
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first, _ = build(clips)
+    fit(first, clips, tmp_path / "1")
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    np.random.seed(2)  # noqa: NPY002: a foreign global state must not matter
+    second, _ = build(clips)
+    fit(second, clips, tmp_path / "2")
+    assert same(first, second)
+    third, _ = build(clips, seed=1)
+    fit(third, clips, tmp_path / "3", seed=1)
+    assert not same(first, third)
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_resumes_to_the_same_weights_and_history(tmp_path, monkeypatch):
+    clips = [make_clips()]
+    whole, _ = build(clips)
+    history = fit(whole, clips, tmp_path / "whole", max_epochs=6)
+
+    model, _ = build(clips)
+    validate = training._validate
+    calls = []
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) == 4:
+            raise Stopped
+        return validate(*args)
+
+    monkeypatch.setattr(training, "_validate", interrupted)
+    with pytest.raises(Stopped):
+        fit(model, clips, tmp_path / "cut", max_epochs=6)
+    assert (tmp_path / "cut/checkpoint.pt").exists()
+    monkeypatch.setattr(training, "_validate", validate)
+    again, _ = build(clips)
+    resumed = fit(again, clips, tmp_path / "cut", max_epochs=6)
+    assert same(whole, again)
+    pd.testing.assert_frame_equal(history.drop(columns="seconds"), resumed.drop(columns="seconds"))
+    assert not (tmp_path / "cut/checkpoint.pt").exists()
+    written = pd.read_csv(tmp_path / "cut/history.csv")
+    assert written["epoch"].tolist() == list(range(1, 7))
+    assert list((tmp_path / "cut/tensorboard").glob("events*"))
+
+
+def test_a_checkpoint_of_another_training_is_ignored(tmp_path, monkeypatch):
+    clips = [make_clips()]
+    model, _ = build(clips)
+    monkeypatch.setattr(training.Path, "unlink", lambda *args, **kwargs: None)
+    fit(model, clips, tmp_path)
+    monkeypatch.undo()
+    assert (tmp_path / "checkpoint.pt").exists()
+    other, _ = build(clips)
+    fit(other, clips, tmp_path, learning_rate=1e-3)
+    fresh, _ = build(clips)
+    fit(fresh, clips, tmp_path / "fresh", learning_rate=1e-3)
+    assert same(other, fresh)
+
+
+def test_learns_the_planted_tuning_and_keeps_the_best_epoch(tmp_path):
+    clips = [make_clips(n=600)]
+    model, _ = build(clips)
+    history = fit(model, clips, tmp_path, max_epochs=25, patience=25)
+    assert history["bits_per_spike"].max() > 0.1
+    held_out = training._batches_of(model, clips, "validation", None)
+    rates = training._mean_counts(model, training._batches_of(model, clips, "validation", None))
+    rates = {"a": torch.as_tensor(np.nanmean(clips[0].where("train").counts, (0, 2)), dtype=torch.float32)}
+    again = training._validate(model, held_out, rates, 0)["bits_per_spike"]
+    assert again == pytest.approx(history["bits_per_spike"].max(), rel=1e-4)
+
+
+def test_stops_when_validation_does_not_improve(tmp_path):
+    clips = [make_clips(n=80, seed=3)]
+    clips[0].counts[:] = np.random.default_rng(0).poisson(0.3, clips[0].counts.shape)
+    model, _ = build(clips)
+    history = fit(model, clips, tmp_path, max_epochs=200, patience=3, learning_rate=0.02)
+    best = history["bits_per_spike"].idxmax()
+    assert len(history) == best + 1 + 3
+
+
+def test_sessions_with_one_modality_train(tmp_path):
+    clips = [make_clips(), make_clips("deaf", modalities=("neural",)), make_clips("mute", modalities=("audio",))]
+    for family in ("mopoe", "mvae", "unimodal"):
+        model, spec = build(clips, family)
+        history = fit(model, clips, tmp_path / family, max_epochs=2)
+        assert list(spec["sessions"]) == ["a", "deaf"]
+        assert np.isfinite(history["validation_objective"]).all()
+        assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+        assert np.isfinite(history["bits_per_spike"]).all() == (family != "unimodal")
+
+
+@pytest.mark.parametrize("name", ["audio", "neural"])
+def test_a_single_modality_is_enough(tmp_path, name):
+    clips = [make_clips(modalities=(name,))]
+    model, spec = build(clips)
+    history = fit(model, clips, tmp_path, max_epochs=2)
+    assert spec["modalities"] == [name]
+    assert history["bits_per_spike"].isna().all()
+    assert np.isfinite(history[f"validation_{name}"]).all()
+
+
+@pytest.mark.parametrize("likelihood", ["negative_binomial", "gaussian"])
+def test_other_likelihoods_train(tmp_path, likelihood):
+    clips = [make_clips()]
+    model, _ = build(clips, neural_likelihood=likelihood, audio_likelihood="laplace")
+    history = fit(model, clips, tmp_path, max_epochs=2)
+    assert np.isfinite(history["validation_objective"]).all()
+    assert np.isfinite(history["bits_per_spike"]).all() == (likelihood == "negative_binomial")
+
+
+def test_frozen_weights_stay_when_a_session_is_added(tmp_path):
+    old = [make_clips()]
+    model, spec = build(old)
+    fit(model, old, tmp_path / "old")
+    assembly.save_model(tmp_path / "old.pt", model, spec)
+    new = make_clips("b", n_units=3, seed=5)
+    wider, wider_spec, fitted = assembly.add_sessions(tmp_path / "old.pt", [*old, new])
+    before = {name: value.clone() for name, value in wider.state_dict().items()}
+    assert [c.session for c in fitted] == ["b"]
+    fit(wider, fitted, tmp_path / "new", learning_rate=0.02)
+    key = wider.modalities["neural"].decoder.sessions["b"]
+    for name, value in wider.state_dict().items():
+        is_new = name.rsplit(".", 1)[-1] == key
+        assert torch.equal(before[name], value) != is_new, name
+    for name, value in model.state_dict().items():
+        assert torch.equal(wider.state_dict()[name], value), name
+    assert wider_spec["sessions"] == {"a": old[0].unit_ids, "b": new.unit_ids}
+    with pytest.raises(InputError, match="nothing to fit"):
+        assembly.add_sessions(tmp_path / "old.pt", old)
+
+
+def test_decay_spares_biases_and_dispersions():
+    model, _ = build([make_clips()], neural_likelihood="negative_binomial")
+    decaying, spared = training._optimizer(model, Schedule(**SCHEDULE)).param_groups
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert spared["weight_decay"] == 0
+    assert decaying["weight_decay"] == 0.05
+    for parameter in spared["params"]:
+        assert any(part in names[id(parameter)] for part in ("bias", "log_spread", "log_scale"))
+    assert not any("bias" in names[id(p)] or "log_s" in names[id(p)] for p in decaying["params"])
+
+
+def test_missing_split_is_told(tmp_path):
+    clips = make_clips()
+    clips.split[:] = "train"
+    model, _ = build([clips])
+    with pytest.raises(InputError, match="validation"):
+        fit(model, [clips], tmp_path)

@@ -1,0 +1,211 @@
+"""Specs, files, batches and the networks' per-session parts."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.clips import SessionClips
+from pipeline.errors import InputError
+from pipeline.vae import assembly, networks
+
+SPEC = {
+    "family": "mopoe",
+    "latent_dim": 2,
+    "seed": 3,
+    "audio_likelihood": "gaussian",
+    "neural_likelihood": "negative_binomial",
+    "audio_weight": "dim",
+    "neural_weight": "dim",
+    "hidden": 8,
+    "n_factors": 3,
+    "n_basis": 2,
+    "count_dropout": 0.5,
+    "beta": 1.0,
+    "warmup_fraction": 0.2,
+    "options": {},
+}
+
+
+def make_clips(session="mouse.1", n=30, n_units=4, n_bins=6, seed=0):
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(rng.uniform(0.1, 2, n_units)[:, None], (n, n_units, n_bins)).astype(np.float32)
+    counts[3, 1, 2] = np.nan
+    counts[5] = np.nan
+    present = np.ones((n, 2), bool)
+    present[5, 1] = False
+    present[6, 0] = False
+    spectrogram = (5 + 3 * rng.normal(size=(n, 8, 4))).astype(np.float32)
+    spectrogram[6] = np.nan
+    return SessionClips(
+        session=session,
+        subject="s",
+        spectrogram=spectrogram,
+        counts=counts,
+        present=present,
+        start_s=np.arange(n) * 0.1,
+        call=np.full(n, -1, np.int32),
+        bout=np.zeros(n, np.int32),
+        split=np.array(["train", "test"] * (n // 2)),
+        unit_ids=[f"{session}|units|{i}" for i in range(n_units)],
+        frequency_hz=np.linspace(40e3, 110e3, 8),
+        frame_s=np.arange(4) * 0.05,
+        bin_s=np.arange(n_bins) * 0.01,
+        bin_width_s=0.01,
+    )
+
+
+def build(clips, **changes):
+    spec = assembly.describe(clips, **(SPEC | changes))
+    model = assembly.assemble(spec)
+    assembly.standardise(model, clips)
+    return model.eval(), spec
+
+
+def test_a_saved_model_comes_back(tmp_path):
+    clips = [make_clips(), make_clips("mouse2", n_units=2)]
+    model, spec = build(clips)
+    assembly.save_model(tmp_path / "model.pt", model, spec)
+    loaded = assembly.load_model(tmp_path / "model.pt")
+    batch = assembly.to_batch(clips[0])
+    assert torch.equal(loaded.model.posterior(batch, ["audio"]).mean, model.posterior(batch, ["audio"]).mean)
+    z = torch.zeros(1, 2)
+    one, two = (m.decode(z, session="mouse2")["neural"] for m in (model, loaded.model))
+    assert torch.equal(one.mean, two.mean)
+    assert one.mean.shape == (1, 2, 6)
+    assert not loaded.model.training
+    assert (loaded.family, loaded.latent_dim, loaded.seed) == ("mopoe", 2, 3)
+    assert loaded.sessions == {c.session: c.unit_ids for c in clips}
+    assert loaded.modalities == ("audio", "neural")
+    assert loaded.frequency_hz == pytest.approx(clips[0].frequency_hz)
+    assert loaded.bin_width_s == 0.01
+
+
+def test_a_file_that_is_no_model_is_told(tmp_path):
+    (tmp_path / "model.pt").write_text("no")
+    for path in (tmp_path / "model.pt", tmp_path / "absent.pt"):
+        with pytest.raises(InputError, match="cannot read this model"):
+            assembly.load_model(path)
+
+
+def test_batches_hold_presence_and_missing_elements():
+    clips = make_clips()
+    batch = assembly.to_batch(clips, [3, 5, 6])
+    assert batch.present["audio"].tolist() == [True, True, False]
+    assert batch.present["neural"].tolist() == [True, False, True]
+    assert torch.isnan(batch.data["neural"][0]).sum() == 1
+    assert batch.session == "mouse.1"
+
+
+def test_decoding_starts_from_the_mean_counts():
+    clips = make_clips()
+    model, _ = build([clips])
+    decoder = model.modalities["neural"].decoder
+    for weight in (decoder.linear.weight, decoder.curved.weight):
+        weight.data.zero_()
+    expected = model.decode(torch.zeros(1, 2), session="mouse.1")["neural"].mean[0, :, 0]
+    assert expected.detach().numpy() == pytest.approx(np.nanmean(clips.counts, (0, 2)), rel=5e-3)
+
+
+def test_standardisation_reads_present_audio_only():
+    clips = make_clips()
+    model, _ = build([clips])
+    encoder = model.modalities["audio"].encoder
+    heard = clips.spectrogram[clips.present[:, 0]]
+    assert encoder.center_db[:, 0].numpy() == pytest.approx(heard.mean((0, 2)), rel=1e-5)
+    assert encoder.scale_db.item() == pytest.approx((heard - heard.mean((0, 2))[:, None]).std(), rel=1e-4)
+
+
+def test_weights_balance_dimensions():
+    spec = assembly.describe([make_clips()], **SPEC)
+    assert spec["weights"] == pytest.approx({"audio": 1.0, "neural": 32 / 24})
+
+
+def test_hidden_counts_do_not_shrink_the_drive():
+    clips = make_clips()
+    model, _ = build([clips])
+    encoder = model.modalities["neural"].encoder
+    counts = torch.as_tensor(clips.counts[:1].repeat(2, 0))
+    center, scale = encoder.center_session0, encoder.scale_session0
+    counts[:] = center + scale  # all units one SD up
+    encoder.read_in["session0"].data.fill_(1.0)
+    whole, _ = encoder(counts, session="mouse.1", generator=None)
+    counts[0, 1:3] = torch.nan
+    part, _ = encoder(counts, session="mouse.1", generator=None)
+    assert torch.allclose(whole, part, atol=1e-5)
+
+
+def test_count_dropout_hides_in_training_only(generator):
+    clips = make_clips()
+    model, _ = build([clips])
+    encoder = model.modalities["neural"].encoder
+    counts = torch.as_tensor(clips.counts[:2])
+    calls = [encoder(counts, session="mouse.1", generator=generator(s))[0] for s in (0, 1)]
+    assert torch.equal(*calls)
+    encoder.train()
+    calls = [encoder(counts, session="mouse.1", generator=generator(s))[0] for s in (0, 0, 1)]
+    assert torch.equal(calls[0], calls[1])
+    assert not torch.equal(calls[0], calls[2])
+
+
+def test_the_drive_of_units_has_low_rank(generator):
+    decoder = networks.CountDecoder(
+        sessions={"a": 20},
+        n_bins=10,
+        n_factors=3,
+        n_basis=2,
+        hidden=8,
+        n_latents=4,
+        log_link=True,
+        spread=None,
+        generator=generator(),
+    )
+    decoder.bias["session0"].data.fill_(-4.0)  # realistic counts, far from the guard against overflow
+    log_mean = decoder(torch.randn(50, 4, generator=generator()), session="a", generator=None)["log_mean"]
+    by_unit = log_mean.detach() + 4.0.transpose(0, 1).reshape(20, -1)
+    singular = torch.linalg.svdvals(by_unit)
+    assert singular[3] < 2e-3 * singular[2]
+
+
+def test_sessions_are_told_apart():
+    model, _ = build([make_clips(), make_clips("mouse2", n_units=2)])
+    z = torch.zeros(1, 2)
+    with pytest.raises(InputError, match=r"mouse\.1, mouse2"):
+        model.decode(z)
+    assert set(model.decode(z, session="only sound")) == {"audio"}
+    batch = assembly.to_batch(make_clips("stranger"))
+    with pytest.raises(InputError, match="freeze-shared"):
+        model.posterior(batch, ["neural"])
+
+
+def test_mistakes_are_told():
+    with pytest.raises(InputError, match="nearest: prior_expert"):
+        build([make_clips()], options={"prior_experts": "full"})
+    with pytest.raises(InputError, match="bin_s"):
+        build([make_clips(), make_clips("mouse2", n_bins=5)])
+    with pytest.raises(InputError, match="nearest: mopoe"):
+        build([make_clips()], family="mopo")
+    with pytest.raises(InputError, match="private_dim"):
+        build([make_clips()], options={"private_dim": {"sound": 2}})
+
+
+def test_private_latents_through_the_options():
+    model, _ = build([make_clips()], options={"private_dim": {"audio": 1}})
+    batch = assembly.to_batch(make_clips())
+    assert model.posterior(batch, ["audio", "neural"]).mean.shape == (30, 3)
+
+
+def test_embedding_holds_what_is_given(tmp_path):
+    clips = [make_clips(), make_clips("mute", n_units=0)]
+    clips[1].present[:, 1] = False
+    for family, kinds in (("mopoe", {"audio", "neural", "audio+neural"}), ("unimodal", {"audio", "neural"})):
+        model, spec = build(clips, family=family)
+        assembly.save_model(tmp_path / "m.pt", model, spec)
+        table = assembly.embed(assembly.load_model(tmp_path / "m.pt"), clips)
+        assert list(table.columns) == ["session", "clip", "split", "given", "z0", "z1"]
+        assert set(table["given"]) == kinds
+        first = table[(table["session"] == "mouse.1") & (table["given"] == "neural")]
+        assert 5 not in first["clip"].tolist()
+        assert len(first) == 29
+        mean = model.posterior(assembly.to_batch(clips[0]), ["neural"]).mean.detach()
+        assert first[["z0", "z1"]].to_numpy() == pytest.approx(mean[first["clip"].to_numpy()].numpy(), abs=1e-6)
+        assert set(table.loc[table["session"] == "mute", "given"]) == {"audio"}
