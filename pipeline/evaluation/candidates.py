@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def ridge(designs: list[tuple[Design, LinearPath]]) -> Candidates:
 
 def reduced_rank(designs: list[tuple[Design, LinearPath]], *, reference: np.ndarray) -> Candidates:
     """Reduced-rank regression on each design, for some penalties and ranks."""
-    options = []
+    readings, options = [], []
     for design, path in designs:
         repeats = 1 if design.per_bin else design.n_bins
         noise_sd = np.sqrt(np.repeat(reference, repeats))
@@ -85,15 +86,19 @@ def reduced_rank(designs: list[tuple[Design, LinearPath]], *, reference: np.ndar
         for index in range(N_RANK_PENALTIES):
             directions = rank_directions(path=path, index=index, features=some, output_scale=noise_sd, most=max(RANKS))
             reading = path.weights[index] @ (directions / noise_sd[:, None])  # (n_features, n_directions)
-            writing = directions * noise_sd[:, None]
-            full = path.intercepts[index] + mean_x @ path.weights[index]
-            for rank in (r for r in RANKS if r <= directions.shape[1]):
-                kept, written = reading[:, :rank], writing[:, :rank].T
-                options.append((design, kept, written, full - mean_x @ kept @ written))
+            writing = (directions * noise_sd[:, None]).T
+            mean = path.intercepts[index] + mean_x @ path.weights[index]
+            readings.append((design, reading, mean_x @ reading))
+            options += [(len(readings) - 1, writing[:rank], mean) for rank in RANKS if rank <= len(writing)]
+
+    @cache
+    def scores(split: str, which: int) -> np.ndarray:  # (n_rows, n_directions), shared by all ranks
+        design, reading, centre = readings[which]
+        return design.features[split] @ reading - centre
 
     def predict(split: str, index: int) -> np.ndarray:
-        design, kept, written, intercept = options[index]
-        return design.per_clip(design.features[split] @ kept @ written + intercept)
+        which, writing, mean = options[index]
+        return readings[which][0].per_clip(scores(split, which)[:, : len(writing)] @ writing + mean)
 
     return Candidates(len(options), predict, FLOORS, per_unit=False)
 

@@ -168,12 +168,18 @@ def _facts(summary: dict) -> list[tuple[str, str, str]]:
     facts = []
     if summary.get("n_sessions") is not None:
         animals = summary.get("n_animals")
-        facts.append(("Sessions", str(summary["n_sessions"]), f"{animals} animals" if animals else ""))
+        facts.append(
+            (
+                "Sessions",
+                str(summary["n_sessions"]),
+                f"{animals} animal{'s' if animals != 1 else ''}" if animals else "",
+            )
+        )
     if summary.get("n_units_included") is not None:
         facts.append(("Units analysed", str(summary["n_units_included"]), f"of {summary.get('n_units')} recorded"))
     if summary.get("n_units_included"):
         tested = f"of {summary['n_units_included']} units"
-        for key, label in (("vocal", "Change with calls"), ("band", "Tuned to a band"), ("assigned", "In a cluster")):
+        for key, label in (("vocal", "Change with sound"), ("band", "Tuned to a band"), ("assigned", "In a cluster")):
             if summary.get(f"n_units_{key}") is not None:
                 facts.append((label, str(summary[f"n_units_{key}"]), tested))
     primary, baseline = summary.get("primary"), summary.get("best_baseline")

@@ -102,6 +102,11 @@ def cluster_name(cluster: int) -> str:
     return "no cluster" if cluster < 0 else f"cluster {int(cluster)}"
 
 
+def khz(frequency_khz: float) -> str:
+    """A frequency as text without unit: whole kHz, below 10 kHz one decimal."""
+    return f"{frequency_khz:.0f}" if frequency_khz >= 10 else f"{frequency_khz:.1f}"
+
+
 def panel_letter(axes: Axes | SubFigure, letter: str) -> None:
     """A bold letter at the upper left of a panel."""
     if isinstance(axes, SubFigure):

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline.report.results import NoData, Results
-from pipeline.report.style import CLUSTER_COLOURS, new_figure
+from pipeline.report.style import CLUSTER_COLOURS, khz, new_figure
 
 PLACE = 30
 N_ROWS, N_COLUMNS = 3, 6
@@ -43,7 +43,7 @@ def draw(results: Results) -> Figure:
             (np.asarray(call.contour_s, float) - middle_s) * 1e3, np.asarray(call.contour_hz, float) / 1e3,
             color=CLUSTER_COLOURS[4], lw=0.6,
         )  # fmt: skip
-        axes.set_title(f"{call.peak_hz / 1e3:.0f} kHz, {call.duration_s * 1e3:.0f} ms", size=7)
+        axes.set_title(f"{khz(call.peak_hz / 1e3)} kHz, {call.duration_s * 1e3:.0f} ms", size=7)
     for axes in grid.flat[len(chosen) :]:
         axes.set_axis_off()
     grid[0, 0].set_xlim(-length_s / 2 * 1e3, length_s / 2 * 1e3)

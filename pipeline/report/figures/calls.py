@@ -57,8 +57,8 @@ def draw(results: Results) -> Figure:
     ):
         axis.axvline(values.median(), color=FAINT, lw=0.8, ls=":")
         axis.text(
-            values.median(), 1.0, f" median {values.median():.3g} {unit}", transform=axis.get_xaxis_transform(),
-            color=FAINT, size=7, va="top",
+            values.median(), 1.01, f"median {values.median():.3g} {unit}", transform=axis.get_xaxis_transform(),
+            color=FAINT, size=7, ha="center", va="bottom",
         )  # fmt: skip
     axes[0, 0].set(xlabel="peak frequency (kHz)", ylabel="share of calls (%)", ylim=(0, None))
     axes[0, 1].set(xlabel="duration (ms)", ylabel="share of calls (%)", ylim=(0, None))

@@ -46,6 +46,7 @@ def draw(results: Results) -> Figure:
         axes.axvline(100 * rows["baseline"].iloc[0], color=FAINT, lw=0.8, ls="--")
         axes.set_title(LEVELS[level], weight="bold")
         axes.set_xlim(0, max(40.0, 1.3 * axes.get_xlim()[1]))
+        axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= 100])
         axes.set_ylim(-0.6, len(names) + 0.6)
         axes.set_xlabel("significant (%)")
         axes.tick_params(axis="y", length=0)

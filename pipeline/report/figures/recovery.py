@@ -18,7 +18,7 @@ PLACE = 5
 SHARES = {
     "share_vocally_modulated": ("change with calls", "#222222"),
     "share_band_selective": ("prefer a band", "#7A7A7A"),
-    "share_in_cluster": ("in a cluster", "#B9B9B9"),
+    "share_in_cluster": ("in a cluster", "#A8A8A8"),
 }
 
 

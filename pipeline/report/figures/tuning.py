@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.report.results import NoData, Results
-from pipeline.report.style import INK, cluster_colour, cluster_name, new_figure
+from pipeline.report.style import INK, cluster_colour, cluster_name, khz, new_figure
 
 PLACE = 40
-N_COLUMNS = 4
+MIN_COLUMNS, MAX_COLUMNS = 3, 4
 
 
 def draw(results: Results) -> Figure:
@@ -28,7 +28,7 @@ def draw(results: Results) -> Figure:
     curves = curves.merge(results.clusters[["unit_id", "cluster"]], on="unit_id")
     curves["khz"] = (curves["band_low_khz"] + curves["band_high_khz"]) / 2
     clusters = results.cluster_ids
-    n_columns = min(N_COLUMNS, len(clusters))
+    n_columns = min(MAX_COLUMNS, max(len(clusters), MIN_COLUMNS))
     n_rows = -(-len(clusters) // n_columns)
     figure = new_figure(0.3 + 1.9 * n_rows)
     grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
@@ -45,6 +45,8 @@ def draw(results: Results) -> Figure:
         grid[row, 0].set_ylabel("change of rate (%)")
     for column in range(n_columns):
         below = [row for row in range(n_rows) if row * n_columns + column < len(clusters)]
+        if not below:
+            continue
         grid[below[-1], column].set_xlabel("frequency (kHz)")
         grid[below[-1], column].tick_params(labelbottom=True)
     return figure
@@ -79,5 +81,5 @@ def _bands(axes: Axes, bands: pd.DataFrame, cluster: int) -> None:
             if np.isfinite(interval).all():
                 axes.plot(interval, [0.97, 0.97], color=INK, lw=0.8, marker="|", ms=4, transform=across)
         middle = (band.low_khz + band.high_khz) / 2
-        axes.text(middle, 0.93, f"{band.low_khz:.0f}–{band.high_khz:.0f} kHz", transform=across, ha="center", va="top",
+        axes.text(middle, 0.93, f"{khz(band.low_khz)}–{khz(band.high_khz)} kHz", transform=across, ha="center", va="top",
                   size=7, color=INK)  # fmt: skip

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from pipeline.mapping.bands import band_grid_hz, overlap, peak_bands, runs
+
+EDGES = 30_000 + 1000.0 * np.arange(96)
+CENTRES = (EDGES[1:] + EDGES[:-1]) / 2
+
+
+def gaussian(best, sd):
+    return np.exp(-0.5 * ((CENTRES - best) / sd) ** 2)
+
+
+@pytest.mark.parametrize("best, sd", [(60_000, 3000), (71_300, 4000), (88_000, 6000)])
+def test_full_width_of_a_gaussian(best, sd):
+    found = peak_bands(gaussian(best, sd)[None], CENTRES, EDGES)
+    half = sd * np.sqrt(2 * np.log(2))
+    assert found["peak_hz"][0] == pytest.approx(best, abs=60)
+    assert found["low_hz"][0] == pytest.approx(best - half, abs=120)
+    assert found["high_hz"][0] == pytest.approx(best + half, abs=120)
+    assert not found["open_low"][0] and not found["open_high"][0]
+
+
+def test_a_band_at_the_end_of_the_range_is_open():
+    curves = np.stack([gaussian(30_500, 3000), gaussian(60_000, 3000)])
+    curves[1, CENTRES > 61_000] = np.nan  # no sound above: the band ends where the data do
+    found = peak_bands(curves, CENTRES, EDGES)
+    assert found["open_low"].tolist() == [True, False]
+    assert found["open_high"].tolist() == [False, True]
+    assert found["low_hz"][0] == 30_000
+    assert found["high_hz"][1] == 61_000
+
+
+def test_two_peaks_are_two_runs_and_a_shoulder_is_none():
+    curve = gaussian(50_000, 3000) + 0.7 * gaussian(90_000, 3000) + 0.3 * gaussian(54_500, 1000)
+    found = runs(curve, CENTRES, EDGES, passes=curve > 0.2)
+    assert found["run"].tolist() == [0, 1]
+    np.testing.assert_allclose(found["peak_hz"], [50_000, 90_000], atol=600)
+    assert found["fwhm_octaves"][1] == pytest.approx(np.log2(found["high_hz"][1] / found["low_hz"][1]))
+    assert len(runs(curve, CENTRES, EDGES, passes=curve > 0.9)) == 1
+    assert len(runs(curve, CENTRES, EDGES, passes=curve > 2)) == 0
+
+
+@pytest.mark.parametrize(
+    "bands, expected", [((0, 2, 1, 3), 1 / 3), ((0, 1, 2, 3), 0.0), ((1, 2, 1, 2), 1.0), ((0, 4, 1, 2), 0.25)]
+)
+def test_overlap(bands, expected):
+    assert overlap(*bands) == pytest.approx(expected)
+
+
+def test_grids():
+    linear = band_grid_hz(np.arange(3), low_hz=30_000, high_hz=125_000, width_hz=3000, linear=True)
+    assert linear[0] == 30_000 and linear[-1] >= 125_000 and np.allclose(np.diff(linear), 3000)
+    centres = np.geomspace(210, 20_000, 60)
+    log = band_grid_hz(centres, low_hz=200, high_hz=21_000, width_hz=3000, linear=False)
+    assert log[0] == 200 and log[-1] == 21_000 and len(log) <= 25 and (np.diff(log) > 0).all()

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from pipeline.mapping.clusters import NONE, PooledTuning, consensus_clusters, one_cluster_p, separation_p
+
+N_BANDS = 20
+BANDS = np.arange(N_BANDS)
+
+
+def pooled(best, generator, *, width=1.5, noise=0.15, n_bouts=30):
+    """Units with Gaussian tuning at `best` (bands), in two sessions with noise of their own in every bout."""
+    curves = np.exp(-0.5 * ((BANDS - np.asarray(best)[:, None]) / width) ** 2)
+    half = len(best) // 2
+    response = [
+        (c / n_bouts + noise / np.sqrt(n_bouts) * generator.standard_normal((n_bouts, *c.shape)))
+        for c in (curves[:half], curves[half:])
+    ]
+    power = [np.full((n_bouts, N_BANDS), 1 / n_bouts)] * 2
+    return PooledTuning(response, power, np.zeros(len(best)), np.zeros(curves.shape))
+
+
+def cluster(best, seed=0, **options):
+    generator = np.random.default_rng(seed)
+    return consensus_clusters(
+        pooled(best, generator, **options), n_draws=60, max_clusters=8, min_units=3, generator=generator
+    )
+
+
+def test_planted_clusters_are_found_over_sessions():
+    true = np.tile([0, 1, 2], 10)
+    found = cluster(np.array([4.0, 9.0, 15.0])[true])
+    assert found.n_clusters == 3
+    assert adjusted_rand_score(true, found.labels) == 1
+    assert found.membership.min() > 0.9
+    assert found.p_one_cluster <= 0.05
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_cluster_is_an_allowed_answer(seed):
+    found = cluster(np.full(24, 10.0), seed=seed)
+    assert found.n_clusters == 1
+    assert (found.labels == 0).all()
+    assert found.p_one_cluster > 0.05
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_continuum_is_not_cut(seed):
+    generator = np.random.default_rng(seed)
+    found = cluster(generator.uniform(3, 16, 40), seed=seed, width=2.5)
+    assert found.n_clusters == 1
+    assert found.p_one_cluster > 0.05
+
+
+def test_units_like_no_other_and_small_groups_stay_out():
+    best = np.r_[np.full(12, 4.0), np.full(12, 14.0), 9.0, 9.0]
+    found = cluster(best)
+    assert found.n_clusters == 2
+    assert (found.labels[-2:] == NONE).all()
+    assert (found.labels[:-2] >= 0).all()
+
+
+def test_too_few_units_make_no_cluster():
+    found = cluster(np.array([4.0, 9.0]))
+    assert found.n_clusters == 0
+    assert (found.labels == NONE).all() and np.isnan(found.p_one_cluster)
+
+
+def test_what_the_model_says_separates_what_noise_hides():
+    generator = np.random.default_rng(3)
+    true = np.repeat([0, 1], 12)
+    data = pooled(np.array([8.0, 12.0])[true], generator, noise=0.9)
+    profile = np.exp(-0.5 * ((BANDS - np.array([8.0, 12.0])[true][:, None]) / 1.5) ** 2)
+    with_model = PooledTuning(data.response, data.power, data.lag, profile)
+    p = [separation_p(one.features(), true, generator=np.random.default_rng(0)) for one in (data, with_model)]
+    assert p[1] < p[0] and p[1] <= 0.05
+
+
+def test_p_of_one_cluster_is_honest_for_normal_clouds():
+    generator = np.random.default_rng(4)
+    p = [one_cluster_p(generator.standard_normal((20, 4)), largest=4, generator=generator) for _ in range(20)]
+    assert np.mean(np.array(p) <= 0.05) <= 0.2 and min(p) > 0

@@ -1,0 +1,46 @@
+import numpy as np
+import pandas as pd
+
+from pipeline.mapping.latents import Embedded, latent_bands, latents_table, shift_link
+
+
+def embedded(z, split="test"):
+    table = pd.DataFrame(z, columns=[f"z{i}" for i in range(z.shape[1])])
+    return Embedded(table.assign(session="a", clip=np.arange(len(z)), split=split, given="audio+neural"))
+
+
+def test_turned_and_swapped_latents_are_matched_over_seeds():
+    generator = np.random.default_rng(0)
+    z = generator.standard_normal((300, 4)) * [1.0, 1.0, 1.0, 0.01]
+    mixed = z.copy()
+    mixed[:, :2] = z[:, :2] @ np.array([[1, 1], [-1, 1]]) / np.sqrt(2)
+    other = np.column_stack([-z[:, 2], mixed[:, 0], z[:, 3], mixed[:, 1]])
+    found = latents_table([embedded(z), embedded(other)], np.array([1.0, 1.0, 1.0, 0.0]))
+    assert found["reported_as"].tolist() == ["subspace", "subspace", "dimension", "inactive"]
+    assert found["stability_r"][2] == 1.0
+    assert found["seeds_agree"].tolist() == [0, 0, 1, 1]
+
+
+def test_one_seed_shows_no_stability():
+    found = latents_table([embedded(np.random.default_rng(1).standard_normal((50, 2)))], np.ones(2))
+    assert found["stability_r"].isna().all() and (found["reported_as"] == "subspace").all()
+
+
+def test_band_of_a_latent_keeps_the_sign_of_its_effect():
+    frequency_hz = 30_000 + 3000.0 * np.arange(30)
+    effect = -4 * np.exp(-0.5 * ((frequency_hz - 60_000) / 5000) ** 2)
+    found = latent_bands(effect[None], frequency_hz).iloc[0]
+    assert abs(found["peak_khz"] - 60) < 0.2 and found["effect_db_per_sd"] < -3.9
+    assert abs(found["fwhm_khz"] - 2 * 5 * np.sqrt(2 * np.log(2))) < 0.3
+
+
+def test_links_are_found_and_means_of_bouts_are_none():
+    generator = np.random.default_rng(2)
+    blocks = np.repeat(np.arange(20), 30)
+    bouts = generator.standard_normal((20, 1))[blocks] * 3
+    left = generator.standard_normal((600, 2)) + bouts
+    right = np.column_stack([left[:, 0] + generator.standard_normal(600), generator.standard_normal(600) + bouts[:, 0]])
+    r, null = shift_link(left, right, blocks)
+    p = (1 + (np.abs(null) >= np.abs(r)).sum(axis=0)) / (1 + len(null))
+    assert p[0, 0] <= 0.01
+    assert p[1, 1] > 0.05  # both follow the bouts, and nothing else

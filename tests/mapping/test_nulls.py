@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+from scipy.stats import false_discovery_control, kstest
+
+from pipeline.mapping.nulls import (
+    correlations_at_shifts,
+    linear_shift_p,
+    orders_within,
+    permutation_p,
+    q_values,
+    slow_cosines,
+    without_drift,
+)
+from pipeline.mapping.vocal import vocal_modulation
+
+DT = 0.01
+
+
+def test_q_values_are_those_of_scipy_and_skip_untested_rows():
+    p = np.array([0.001, np.nan, 0.04, 0.03, 0.5, np.nan])
+    tested = np.isfinite(p)
+    np.testing.assert_allclose(q_values(p)[tested], false_discovery_control(p[tested]))
+    assert np.isnan(q_values(p)[~tested]).all()
+    assert np.isnan(q_values(np.full(3, np.nan))).all()
+
+
+def test_a_permutation_p_is_never_zero_and_counts_ties():
+    surrogates = np.array([[1.0, 2.0], [3.0, 2.0], [0.0, 2.0]])
+    np.testing.assert_allclose(permutation_p(np.array([9.0, 2.0]), surrogates), [1 / 4, 1.0])
+
+
+def test_linear_shift_counts_both_sides():
+    statistics = np.array([[1.0], [0.0], [5.0], [6.0], [0.0]])  # N = 2; two of five reach the middle one
+    np.testing.assert_allclose(linear_shift_p(statistics, 2), [2 / 3])
+
+
+def test_contours_stay_in_their_bout():
+    bouts = np.repeat([0, 1, 2], [4, 2, 6])
+    orders = orders_within(bouts, 200, np.random.default_rng(0))
+    assert (bouts[orders] == bouts).all()
+    assert (np.sort(orders, axis=1) == np.arange(12)).all()
+    np.testing.assert_allclose((orders[:, :4] == np.arange(4)).mean(), 0.25, atol=0.05)
+
+
+def test_shifts_against_the_definition():
+    generator = np.random.default_rng(1)
+    sound, response = generator.random(30), generator.random((30, 2))
+    found = correlations_at_shifts(sound, response)
+    for shift in (0, 1, 29):
+        np.testing.assert_allclose(found[shift], sound @ np.roll(response, -shift, axis=0), atol=1e-10)
+
+
+def test_drift_goes_and_fast_signals_stay():
+    time_s = DT * np.arange(30_000)
+    slow, fast = np.cos(2 * np.pi * time_s / 150), np.cos(2 * np.pi * time_s / 7)
+    valid = np.ones((len(time_s), 1), bool)
+    valid[5000:6000] = False
+    cosines = slow_cosines(len(time_s), bin_width_s=DT, shortest_period_s=60.0)
+    np.testing.assert_allclose(cosines.T @ cosines, np.eye(cosines.shape[1]), atol=1e-9)
+    left = without_drift((slow + fast)[:, None], valid, cosines)[:, 0]
+    assert np.all(left[5000:6000] == 0)
+    assert np.abs(left - fast)[valid[:, 0]].max() < 0.15
+
+
+def test_an_envelope_that_fades_and_units_that_drift_are_no_link():
+    """The trap: both sides change slowly over the session. A bare circular shift finds links everywhere."""
+    generator = np.random.default_rng(2)
+    n_bins, n_units = 30_000, 150
+    time = np.linspace(0, 1, n_bins)
+    envelope = (np.repeat(generator.random(n_bins // 50), 50) < 0.4 * np.exp(-2 * time)).astype(float)
+    drift = np.exp(1.0 * np.cos(np.pi * time[:, None] + 2 * np.pi * generator.random(n_units)))
+    counts = generator.poisson(0.08 * drift)
+    valid = np.ones(counts.shape, bool)
+    lags = np.arange(-5, 6)
+    found = vocal_modulation(
+        envelope, counts, valid, lags=lags, bin_width_s=DT, n_surrogates=199, control_shifts=np.array([9000])
+    )
+    assert found.p.min() > 0
+    assert (found.p <= 0.05).mean() < 0.11  # 95 % of a binomial with 150 draws at 5 %
+    assert kstest(found.p, "uniform").pvalue > 0.01
+    bare = correlations_at_shifts(envelope - envelope.mean(), counts - counts.mean(axis=0)) ** 2
+    naive = permutation_p(bare[0], bare[500:-500:100])
+    assert (naive <= 0.05).mean() > 0.2  # the trap is real
+
+
+def test_units_that_fire_to_calls_are_found_with_their_lag():
+    generator = np.random.default_rng(3)
+    envelope = np.repeat(generator.random(600) < 0.2, 50).astype(float)
+    counts = generator.poisson(0.05 * (1 + 2 * np.roll(envelope, 4)[:, None]) * np.ones(8))
+    counts[:, -1] = 0
+    found = vocal_modulation(
+        envelope,
+        counts,
+        np.ones(counts.shape, bool),
+        lags=np.arange(-15, 16),
+        bin_width_s=DT,
+        n_surrogates=999,
+        control_shifts=np.array([9000, 12_000]),
+    )
+    assert (found.p[:-1] == found.p_floor).all()
+    assert np.isnan(found.p[-1])  # a silent unit was not tested
+    assert np.abs(np.arange(-15, 16)[found.lag[:-1]] - 4).max() <= 1
+    assert found.statistic[:-1].min() == pytest.approx(found.statistic[:-1].max(), rel=0.5)
+    assert found.controls["neural_shifted"].shape == (2, 7)
