@@ -7,12 +7,13 @@ cluster of the same covariance; units that nothing speaks for stay in no cluster
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.cluster.hierarchy import cut_tree, linkage
+from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import cdist, squareform
 
 UNIT_SHARE, BOUT_SHARE = 0.8, 0.5
 LAG_WEIGHT = 0.3  # of the largest lag, against a tuning curve of length 1
 MIN_MEMBERSHIP = 0.5
+MAX_SPREADS, MIN_SPREAD = 4.0, 0.05  # robust SDs of the likeness to one's cluster; at least so much is normal
 N_NULL = 199
 ALPHA = 0.05
 NONE = -1
@@ -77,7 +78,8 @@ def consensus_clusters(
 
     k is the largest number of clusters of at least `min_units` in which every cluster stands apart from its nearest
     neighbour (`separation_p`), given that all units together do not look like one cluster (`one_cluster_p`);
-    otherwise 1. Smaller clusters are dissolved: their units get -1, as do units with membership below 0.5.
+    otherwise 1. Smaller clusters are dissolved: their units get -1, as do units with membership below 0.5 and units unlike the rest of
+    their cluster.
     """
     n_units = pooled.n_units
     if n_units < min_units:
@@ -99,7 +101,8 @@ def consensus_clusters(
         if max(p, p_one) <= ALPHA and n_large > best:
             best, kept, chosen = n_large, labels, matrix
     membership = _membership(chosen, kept)
-    labels = np.where(membership >= MIN_MEMBERSHIP, kept, NONE) if best > 1 else kept
+    unlike = _unlike(features, kept)
+    labels = kept if best == 1 else np.where((membership >= MIN_MEMBERSHIP) & ~unlike, kept, NONE)
     labels = _without_small(labels, min_units)
     p_one_cluster = max(p_one, p_apart) if largest > 1 else float("nan")
     return Clustering(labels, membership, int(labels.max()) + 1, p_one_cluster)
@@ -151,9 +154,12 @@ def _one_cluster(features: np.ndarray, n_draws: int, generator: np.random.Genera
 
 
 def _reductions(points: np.ndarray, largest: int) -> np.ndarray:
-    """Share of the sum of squares between groups for 2..`largest` groups of Ward's tree, shape (largest - 1,)."""
-    groups = cut_tree(linkage(points, "ward"), n_clusters=np.arange(2, largest + 1))
-    return np.array([_between(points, groups[:, column]) for column in range(groups.shape[1])])
+    """Share of the sum of squares between groups for 2..`largest` groups of Ward's tree, shape (largest - 1,).
+
+    Joining two groups at height h adds h^2 / 2 to the sum of squares within groups.
+    """
+    within = linkage(points, "ward")[:, 2] ** 2 / 2
+    return np.cumsum(within[::-1])[: largest - 1] / max(within.sum(), 1e-300)
 
 
 def _between(points: np.ndarray, group: np.ndarray) -> float:
@@ -177,11 +183,12 @@ def _consensus(pooled: PooledTuning, *, n_draws: int, largest: int, generator) -
             generator.choice(len(power), max(1, round(BOUT_SHARE * len(power))), replace=False)
             for power in pooled.power
         ]
-        groups = cut_tree(linkage(pooled.features(halves)[units], "ward"), n_clusters=np.minimum(ks, size))
+        tree = linkage(pooled.features(halves)[units], "ward")
         here = np.ix_(units, units)
         drawn[here] += 1
-        for row in range(len(ks)):
-            together[row][here] += np.equal.outer(groups[:, row], groups[:, row])
+        for row, k in enumerate(ks):
+            group = fcluster(tree, k, "maxclust")
+            together[row][here] += np.equal.outer(group, group)
     share = np.divide(together, drawn, out=np.zeros_like(together), where=drawn > 0)
     for matrix in share:
         np.fill_diagonal(matrix, 1.0)
@@ -190,7 +197,7 @@ def _consensus(pooled: PooledTuning, *, n_draws: int, largest: int, generator) -
 
 def _cut(matrix: np.ndarray, k: int) -> np.ndarray:
     distance = squareform(1 - matrix, checks=False)
-    return cut_tree(linkage(distance, "average"), n_clusters=k).ravel()
+    return fcluster(linkage(distance, "average"), k, "maxclust")
 
 
 def _without_small(labels: np.ndarray, min_units: int) -> np.ndarray:
@@ -198,6 +205,18 @@ def _without_small(labels: np.ndarray, min_units: int) -> np.ndarray:
     names, size = np.unique(labels[labels != NONE], return_counts=True)
     large = [name for name, n in sorted(zip(names, size, strict=True), key=lambda pair: -pair[1]) if n >= min_units]
     return np.array([large.index(label) if label in large else NONE for label in labels], int)
+
+
+def _unlike(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Units that resemble their cluster's other units far less than those resemble each other, bool (n_units,)."""
+    unlike = np.zeros(len(labels), bool)
+    for cluster in np.unique(labels[labels != NONE]):
+        rows = np.flatnonzero(labels == cluster)
+        others = features[rows].sum(axis=0) - features[rows]
+        likeness = (unit_norm(others) * unit_norm(features[rows])).sum(axis=1)
+        spread = 1.4826 * np.median(np.abs(likeness - np.median(likeness)))
+        unlike[rows] = likeness < np.median(likeness) - MAX_SPREADS * max(spread, MIN_SPREAD)
+    return unlike
 
 
 def _membership(matrix: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from pipeline.mapping.bands import peak_bands
 from pipeline.mapping.nulls import q_values
 from pipeline.mapping.responses import Nuisance, lagged, locate_calls, smoothed
 from pipeline.mapping.tuning import band_selectivity, bout_parts, bout_sums, gains, refined_lag
-from tests.mapping.conftest import BANDS_HZ, DT, EDGES_HZ, LAG_S, fire, song
+from planted_session import BANDS_HZ, DT, EDGES_HZ, LAG_S, fire, song
 
 LAGS = np.arange(-10, 11, 2)
 

@@ -79,8 +79,12 @@ def draw(results: Results) -> Figure:
 
 
 def _edges(values: pd.Series, n_bins: int) -> np.ndarray:
+    """At most `n_bins` bins of width 1, 2 or 5 times a power of ten: odd widths beat with the frames and bands."""
     low, high = np.quantile(values, [0.0, 0.995])
-    return np.linspace(low, high if high > low else low + 1, n_bins + 1)
+    least = max(high - low, 1e-3) / n_bins
+    scale = 10.0 ** np.floor(np.log10(least))
+    width = next(scale * step for step in (1, 2, 5, 10) if scale * step >= least)
+    return np.arange(np.floor(low / width), np.ceil(high / width) + 1.5) * width
 
 
 def _histogram(axes: Axes, values: pd.Series, edges: np.ndarray, colour: str) -> None:

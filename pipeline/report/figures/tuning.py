@@ -81,5 +81,5 @@ def _bands(axes: Axes, bands: pd.DataFrame, cluster: int) -> None:
             if np.isfinite(interval).all():
                 axes.plot(interval, [0.97, 0.97], color=INK, lw=0.8, marker="|", ms=4, transform=across)
         middle = (band.low_khz + band.high_khz) / 2
-        axes.text(middle, 0.93, f"{khz(band.low_khz)}–{khz(band.high_khz)} kHz", transform=across, ha="center", va="top",
-                  size=7, color=INK)  # fmt: skip
+        text = f"{khz(band.low_khz)}–{khz(band.high_khz)} kHz"
+        axes.text(middle, 0.93, text, transform=across, ha="center", va="top", size=7, color=INK)
