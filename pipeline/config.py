@@ -94,7 +94,7 @@ class Clips(Section):
 
 class Models(Section):
     families: list[str] = Field(["unimodal", "mvae", "mopoe"], min_length=1, description="families to train, or 'all'")
-    latent_dims: list[int] = Field([16], min_length=1, description="numbers of latent dimensions to train")
+    latent_dims: list[int] = Field([32], min_length=1, description="numbers of latent dimensions to train")
     seeds: list[int] = Field([0, 1, 2], min_length=1, description="seeds to train; 3 for stability, 5 to publish")
     neural_likelihood: Literal["poisson", "negative_binomial", "gaussian"] = Field(
         "poisson", description="distribution of counts (gaussian: for calcium traces)"
@@ -103,10 +103,10 @@ class Models(Section):
     audio_weight: float | Literal["dim"] = Field(
         1.0, description="weight of the audio likelihood in training; 'dim' balances by dimension"
     )
-    neural_weight: float | Literal["dim"] = Field(1.0, description="weight of the neural likelihood in training")
+    neural_weight: float | Literal["dim"] = Field(2.0, description="weight of the neural likelihood in training")
     hidden: int = Field(256, ge=4, description="width of the hidden layers")
     n_factors: int = Field(12, ge=1, description="factors of the low-rank neural decoder")
-    n_basis: int = Field(4, ge=1, description="temporal basis functions of the neural decoder")
+    n_basis: int = Field(6, ge=1, description="lags between sound and counts that the neural decoder weighs")
     count_dropout: float = Field(
         0.5, ge=0, lt=1, description="share of counts hidden from the neural encoder in training"
     )
@@ -140,11 +140,13 @@ class Models(Section):
 
 
 class Training(Section):
-    max_epochs: int = Field(60, ge=1, description="passes over the training clips at most")
+    max_epochs: int = Field(
+        30, ge=1, description="passes over the training clips at most; the learning rate falls to 0"
+    )
     patience: int = Field(10, ge=1, description="epochs without improvement on the validation blocks before stopping")
     batch_size: int = Field(128, ge=2, description="clips a step")
-    learning_rate: float = Field(2e-3, gt=0, description="step size of AdamW")
-    weight_decay: float = Field(0.05, ge=0, description="weight decay of AdamW")
+    learning_rate: float = Field(6e-3, gt=0, description="highest step size of AdamW")
+    weight_decay: float = Field(0.2, ge=0, description="weight decay of AdamW; biases and dispersions do not decay")
     warmup_fraction: float = Field(0.1, ge=0, le=1, description="share of the steps over which beta rises from 0")
     clip_norm: float = Field(100.0, gt=0, description="gradients are scaled down to this norm")
     devices: int = Field(1, ge=1, description="GPUs a training (1 on a CPU)")

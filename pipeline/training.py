@@ -36,6 +36,7 @@ from pipeline.vae.likelihoods.negative_binomial import NegativeBinomial
 from pipeline.vae.likelihoods.poisson import Poisson
 
 VALIDATION_SAMPLES = 8  # posterior samples for validation bits/spike: enough to rank epochs
+RISE = 0.05  # share of the training over which the learning rate rises
 CHUNK = 256  # clips that are predicted at once in validation
 
 
@@ -200,6 +201,8 @@ def _run_epoch(fabric, forward, optimizer, training, now, schedule, seed) -> dic
         batch, rows = pieces[index]
         rows = torch.as_tensor(rows[fabric.global_rank :: fabric.world_size])
         piece = batch.take(rows.to(next(iter(batch.present.values())).device)).to(fabric.device)
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.learning_rate * _pace(now.step / n_steps)
         value, terms = forward(piece.data, piece.present, piece.session, now.step / n_steps, noise)
         optimizer.zero_grad()
         fabric.backward(-value.mean())
@@ -212,6 +215,11 @@ def _run_epoch(fabric, forward, optimizer, training, now, schedule, seed) -> dic
     n = sum(len(rows) for _, rows in pieces) / fabric.world_size
     beta = model.beta_at((now.step - 1) / n_steps)
     return {"beta": beta} | {f"train_{name}": float(total) / n for name, total in sums.items()}
+
+
+def _pace(done: float) -> float:
+    """Learning rate over its highest value: a short rise, then half a cosine down to 0."""
+    return min(1.0, done / RISE) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def _pieces(order: np.ndarray, batch_size: int) -> list[np.ndarray]:

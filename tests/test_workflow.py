@@ -83,7 +83,9 @@ def test_every_declared_file_is_there(results):
     expected += [results / "tables" / f"{table}.{suffix}" for table in TABLES for suffix in ("csv", "parquet")]
     expected += [results / name for name in ("check.tsv", "report.html", "tables/summary.json", "tables/recovery.csv")]
     assert [str(path) for path in expected if not path.is_file() or not path.stat().st_size] == []
-    assert {path.suffix for path in (results / "figures").iterdir()} == {".svg", ".png"}
+    figures = {path.stem: path for path in (results / "figures").iterdir() if path.suffix == ".svg"}
+    assert {"coupling", "tuning", "example"} <= set(figures)
+    assert all(path.with_suffix(".png").is_file() for path in figures.values())
 
 
 def test_nothing_is_written_outside_results_but_the_simulation(finished):
@@ -192,10 +194,10 @@ def test_the_archive_of_the_report_is_made_offline(finished):
 
 def test_a_bad_sheet_gives_one_message_and_starts_nothing(tmp_path):
     write_inputs(tmp_path)
-    (tmp_path / "sessions.tsv").write_text("session\tsubject\taudio\tnwb\nm1\tm1\tnone.wav\t\nm2\tm2\t\t\n")
+    (tmp_path / "sessions.tsv").write_text("session\tsubject\taudio\tnwb\nm1\tm1\tnone.wav\t\nm2\tm2\t\tnone.nwb\n")
     result = snakemake(tmp_path)
     assert result.returncode != 0
-    assert "none.wav" in result.stderr and "neither audio nor nwb" in result.stderr
+    assert "audio: no such file" in result.stderr and "nwb: no such file" in result.stderr
     assert "Traceback" not in result.stderr and 'File "' not in result.stderr
     assert not (tmp_path / "results").exists()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.ndimage import correlate1d
 from scipy.spatial.distance import cdist, squareform
 
 UNIT_SHARE, BOUT_SHARE = 0.8, 0.5
@@ -123,7 +124,9 @@ def one_cluster_p(features: np.ndarray, *, largest: int, generator: np.random.Ge
 def separation_p(features: np.ndarray, labels: np.ndarray, *, generator: np.random.Generator) -> float:
     """Largest p over clusters of its being one with its nearest neighbour; `labels` (n_units,), -1 is left out.
 
-    Statistic: share of the pair's sum of squares that lies between the two. A continuum that is cut in two fails.
+    Statistic: share of the pair's sum of squares that lies between the two, along the line through their centres (noise
+    in other directions says nothing about a gap). The null splits its draws in two by Ward's tree, and so has the same
+    freedom. It must be beaten twice: by one cluster of the same covariance, and by a continuum of best bands.
     """
     n_clusters = labels.max() + 1
     centres = np.array([features[labels == c].mean(axis=0) for c in range(n_clusters)])
@@ -132,24 +135,45 @@ def separation_p(features: np.ndarray, labels: np.ndarray, *, generator: np.rand
     worst = 0.0
     for a, b in sorted(pairs):
         rows = np.isin(labels, (a, b))
-        observed = _between(features[rows], labels[rows] == a)
-        draws = _one_cluster(features[rows], N_NULL, generator)
-        null = np.array([_reductions(draw, 2)[0] for draw in draws])
-        worst = max(worst, float((1 + (null >= observed).sum()) / (1 + N_NULL)))
+        observed = _gap(features[rows], labels[rows] == a)
+        for null_of in (_one_cluster, _continuum):
+            draws = null_of(features[rows], N_NULL, generator)
+            null = np.array([_gap(draw, fcluster(linkage(draw, "ward"), 2, "maxclust") == 1) for draw in draws])
+            worst = max(worst, float((1 + (null >= observed).sum()) / (1 + N_NULL)))
     return worst
+
+
+def _continuum(features: np.ndarray, n_draws: int, generator: np.random.Generator) -> np.ndarray:
+    """Draws (n_draws, n_units, n_features) of units whose best bands fill the range of these evenly.
+
+    Each is a unit's own curve, noise and all, moved along the band axis (circularly) to its new place; lags are dealt
+    out anew. The range is that of a uniform distribution with the variance of the units' best bands.
+    """
+    curves, lags = features[:, :-1], features[:, -1]
+    n_units, n_bands = curves.shape
+    best = curves.argmax(axis=1)
+    half = np.sqrt(3) * best.std()
+    chosen = generator.integers(n_units, size=(n_draws, n_units))
+    target = best.mean() + half * (2 * generator.random((n_draws, n_units)) - 1)
+    at = (np.arange(n_bands) - (target - best[chosen])[..., None]) % n_bands
+    left = at.astype(int)
+    share = at - left
+    rows = chosen[..., None]
+    moved = (1 - share) * curves[rows, left % n_bands] + share * curves[rows, (left + 1) % n_bands]
+    return np.concatenate([moved, lags[generator.integers(n_units, size=chosen.shape)][..., None]], axis=-1)
 
 
 def _one_cluster(features: np.ndarray, n_draws: int, generator: np.random.Generator) -> np.ndarray:
     """Draws (n_draws, n_units, n_features) of one cluster with the covariance of `features`.
 
-    Flat along the longest axis (a uniform stretch is what a continuum looks like, and the shape without a gap that
-    splits best), normal along the others.
+    Along the longest axis a cosine of a uniform phase: that is what a continuum of overlapping curves looks like on its
+    first principal axis, and it splits in two more easily than a uniform or a normal cloud. Normal along the others.
     """
     centred = features - features.mean(axis=0)
     _, singular, axes = np.linalg.svd(centred, full_matrices=False)
     sd = singular / np.sqrt(len(features))
     scores = generator.standard_normal((n_draws, len(features), len(sd)))
-    scores[..., 0] = np.sqrt(12) * (generator.random((n_draws, len(features))) - 0.5)
+    scores[..., 0] = np.sqrt(2) * np.cos(np.pi * generator.random((n_draws, len(features))))
     return (scores * sd) @ axes
 
 
@@ -162,12 +186,13 @@ def _reductions(points: np.ndarray, largest: int) -> np.ndarray:
     return np.cumsum(within[::-1])[: largest - 1] / max(within.sum(), 1e-300)
 
 
-def _between(points: np.ndarray, group: np.ndarray) -> float:
-    total = ((points - points.mean(axis=0)) ** 2).sum()
-    member = np.equal.outer(np.unique(group), group).astype(float)
-    size = member.sum(axis=1)
-    centres = member @ points / size[:, None]
-    return float((size[:, None] * (centres - points.mean(axis=0)) ** 2).sum() / total) if total > 0 else 0.0
+def _gap(points: np.ndarray, first: np.ndarray) -> float:
+    """Share of the variance along the line through the centres of two groups that lies between them."""
+    line = points[first].mean(axis=0) - points[~first].mean(axis=0)
+    along = points @ line
+    shares = np.array([first.mean(), (~first).mean()])
+    between = shares.prod() * (along[first].mean() - along[~first].mean()) ** 2
+    return float(between / max(along.var(), 1e-300))
 
 
 def _consensus(pooled: PooledTuning, *, n_draws: int, largest: int, generator) -> dict[int, np.ndarray]:
@@ -228,5 +253,4 @@ def _membership(matrix: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _blurred(curves: np.ndarray) -> np.ndarray:
     """A little smoothing over neighbouring bands: noise of single bands is no likeness."""
-    padded = np.pad(curves, ((0, 0), (1, 1)), mode="edge")
-    return 0.25 * padded[:, :-2] + 0.5 * padded[:, 1:-1] + 0.25 * padded[:, 2:]
+    return correlate1d(curves, np.array([1, 4, 6, 4, 1]) / 16, axis=1, mode="nearest")

@@ -12,9 +12,7 @@ def add_arguments(parser):
     parser.add_argument("--seed", type=int, required=True, help="fixes weights, order and noise")
     parser.add_argument("--out", type=Path, required=True, help="the model, model.pt")
     parser.add_argument("--history", type=Path, required=True, help="one row an epoch, CSV; TensorBoard events beside")
-    parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="resumed from where it exists; deleted when done"
-    )
+    parser.add_argument("--checkpoint", type=Path, required=True, help="resumed from; deleted when done")
     parser.add_argument("--freeze-shared", type=Path, metavar="MODEL", help="fit only new sessions' units to MODEL")
     parser.add_argument("--threads", type=int, default=1, help="threads on a CPU")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU where there is")

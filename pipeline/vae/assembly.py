@@ -24,7 +24,14 @@ from pipeline.storage import written_whole
 from pipeline.vae import families
 from pipeline.vae.base import Batch, MultimodalVAE
 from pipeline.vae.modality import Modality
-from pipeline.vae.networks import CountDecoder, CountEncoder, SpectrogramDecoder, SpectrogramEncoder
+from pipeline.vae.networks import (
+    CountDecoder,
+    CountEncoder,
+    SpectrogramDecoder,
+    SpectrogramEncoder,
+    TimeCourses,
+    lag_hats,
+)
 
 # What a likelihood of counts learns for each unit beside the mean, and whether its mean is on a log scale.
 NEURAL_LIKELIHOODS = {
@@ -150,23 +157,28 @@ def assemble(spec: dict[str, Any], generator: torch.Generator | None = None) -> 
     generator = generator or torch_generator(spec["seed"], "weights")
     sessions = {name: len(units) for name, units in spec["sessions"].items()}
     private = spec["options"].get("private_dim") or {}
-    modalities = []
+    cls = family_class(spec["family"])
+    n_frames = len(spec["frame_s"])
+    modalities, courses = [], None
     for name in spec["modalities"]:
-        common = {
-            "hidden": spec["hidden"],
-            "n_latents": spec["latent_dim"] + private.get(name, 0),
-            "generator": generator,
-        }
         likelihood = spec["likelihoods"][name]
+        n_latents = spec["latent_dim"] + private.get(name, 0)
+        common = {"hidden": spec["hidden"], "n_latents": n_latents, "generator": generator}
+        if courses is None or not cls.cross_generates or private:
+            courses = TimeCourses(n_frames=n_frames, **common)
         if name == "audio":
-            common |= {"n_frequencies": len(spec["frequency_hz"]), "n_frames": len(spec["frame_s"])}
-            encoder, decoder = SpectrogramEncoder(**common), SpectrogramDecoder(**common)
+            n_frequencies = len(spec["frequency_hz"])
+            encoder = SpectrogramEncoder(n_frequencies=n_frequencies, n_frames=n_frames, **common)
+            decoder = SpectrogramDecoder(n_frequencies=n_frequencies, courses=courses, generator=generator)
         else:
-            common |= {"sessions": sessions, "n_bins": len(spec["bin_s"]), "n_factors": spec["n_factors"]}
-            encoder = CountEncoder(dropout=spec["count_dropout"], **common)
-            decoder = CountDecoder(n_basis=spec["n_basis"], **NEURAL_LIKELIHOODS[likelihood], **common)
+            shared = {"sessions": sessions, "n_factors": spec["n_factors"]}
+            encoder = CountEncoder(dropout=spec["count_dropout"], n_bins=len(spec["bin_s"]), **shared, **common)
+            lags = lag_hats(**{k: spec[k] for k in ("frame_s", "bin_s", "bin_width_s", "n_basis")})
+            decoder = CountDecoder(
+                lag_basis=lags, courses=courses, generator=generator, **NEURAL_LIKELIHOODS[likelihood], **shared
+            )
         modalities.append(Modality(name, encoder, decoder, likelihood, spec["weights"][name]))
-    return family_class(spec["family"])(
+    return cls(
         modalities,
         latent_dim=spec["latent_dim"],
         beta=spec["beta"],
@@ -244,9 +256,9 @@ def load_model(path: str | Path, device: str = "cpu") -> LoadedModel:
 def add_sessions(
     path: str | Path, clips: Sequence[SessionClips]
 ) -> tuple[MultimodalVAE, dict[str, Any], list[SessionClips]]:
-    """The model at `path` with read-in and read-out for new sessions, all else frozen; its spec; the new sessions' clips.
+    """The model at `path` with read-in and read-out for new sessions, all else frozen.
 
-    Raises InputError as `extend` does.
+    Returns the model, its spec and those of `clips` that are new. Raises InputError as `extend` does.
     """
     trained = load_model(path)
     spec = extend(trained.spec, clips)

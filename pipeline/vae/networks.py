@@ -1,6 +1,7 @@
 """The networks of the two modalities: small MLPs for spectrograms, per-session low-rank layers for units."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -68,35 +69,42 @@ class SpectrogramEncoder(nn.Module):
         return self.head(self.trunk(self.frame(standard.mT)))
 
 
-class SpectrogramDecoder(nn.Module):
-    """p(audio|z): z (..., d) -> mean dB (..., n_frequencies, n_frames) and the log of one learned scale."""
+class TimeCourses(nn.Module):
+    """Latents (..., d) -> what happens when in a clip: (..., n_frames, FRAME_FEATURES).
 
-    def __init__(
-        self,
-        *,
-        n_frequencies: int,
-        n_frames: int,
-        hidden: int,
-        n_latents: int,
-        generator: torch.Generator | None = None,
-    ):
+    The decoders of both modalities read the same courses, frame by frame: the sound, which is plentiful, teaches where
+    in a clip a latent puts which pitch, and the scarce spikes only have to tell which pitch a unit likes and how late.
+    """
+
+    def __init__(self, *, n_frames: int, hidden: int, n_latents: int, generator: torch.Generator | None = None):
         super().__init__()
-        self.register_buffer("center_db", torch.zeros(n_frequencies, 1))
-        self.register_buffer("scale_db", torch.ones(()))
-        self.log_scale = nn.Parameter(torch.zeros(()))
         self.layers = nn.Sequential(
             dense(n_latents, hidden, generator),
             nn.GELU(),
             dense(hidden, FRAME_FEATURES * n_frames, generator),
             nn.Unflatten(-1, (n_frames, FRAME_FEATURES)),
             nn.GELU(),
-            dense(FRAME_FEATURES, FRAME_HIDDEN, generator),
-            nn.GELU(),
-            dense(FRAME_HIDDEN, n_frequencies, generator),
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z)
+
+
+class SpectrogramDecoder(nn.Module):
+    """p(audio|z): z (..., d) -> mean dB (..., n_frequencies, n_frames) and the log of one learned scale."""
+
+    def __init__(self, *, n_frequencies: int, courses: TimeCourses, generator: torch.Generator | None = None):
+        super().__init__()
+        self.register_buffer("center_db", torch.zeros(n_frequencies, 1))
+        self.register_buffer("scale_db", torch.ones(()))
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.courses = courses
+        self.frame = nn.Sequential(
+            dense(FRAME_FEATURES, FRAME_HIDDEN, generator), nn.GELU(), dense(FRAME_HIDDEN, n_frequencies, generator)
         )
 
     def forward(self, z: Tensor) -> dict[str, Tensor]:
-        mean = self.layers(z).mT * self.scale_db + self.center_db
+        mean = self.frame(self.courses(z)).mT * self.scale_db + self.center_db
         return {"mean": mean, "log_scale": self.log_scale + self.scale_db.log()}
 
 
@@ -170,22 +178,20 @@ class CountEncoder(PerSession):
 
 
 class CountDecoder(PerSession):
-    """p(neural|z): z (..., d) -> trunk -> n_factors x n_basis weights -> time courses -> each session's units.
+    """p(neural|z): z (..., d) -> time courses -> n_factors, each with its own small kernel in time -> the units.
 
-    Low rank, because counts are few: a plain MLP to units x bins overfits. `bias` starts at the log of the unit's
-    mean count (its mean, where `log_link` is off); `spread` is the log dispersion of a negative binomial or the log
-    scale of a Gaussian, one a unit.
+    Low rank and the same for every bin, because counts are few: a plain MLP to units x bins overfits. `bias` starts at
+    the log of the unit's mean count (its mean, where `log_link` is off); `spread` is the log dispersion of a negative
+    binomial or the log scale of a Gaussian, one a unit.
     """
 
     def __init__(
         self,
         *,
         sessions: dict[str, int],
-        n_bins: int,
+        lag_basis: Tensor,
         n_factors: int,
-        n_basis: int,
-        hidden: int,
-        n_latents: int,
+        courses: TimeCourses,
         log_link: bool,
         spread: str | None,
         generator: torch.Generator | None = None,
@@ -193,11 +199,13 @@ class CountDecoder(PerSession):
         super().__init__(sessions)
         self.log_link = log_link
         self.spread = spread
-        self.shape = (n_factors, n_basis)
-        self.trunk = nn.Sequential(dense(n_latents, hidden, generator), nn.GELU())
-        self.linear = dense(n_latents, n_factors * n_basis, generator)
-        self.curved = dense(hidden, n_factors * n_basis, generator)
-        self.basis = nn.Parameter(cosines(n_basis, n_bins))
+        self.courses = courses
+        self.frame = nn.Sequential(
+            dense(FRAME_FEATURES, FRAME_HIDDEN, generator), nn.GELU(), dense(FRAME_HIDDEN, n_factors, generator)
+        )
+        self.register_buffer("lag_basis", lag_basis)  # (basis, bins, frames)
+        n_basis = len(lag_basis)
+        self.kernel = nn.Parameter(torch.empty(n_factors, n_basis).uniform_(0, 2 / n_basis, generator=generator))
         self.read_out = nn.ParameterDict()
         self.bias = nn.ParameterDict()
         self.log_spread = nn.ParameterDict()
@@ -211,8 +219,10 @@ class CountDecoder(PerSession):
 
     def forward(self, z: Tensor, *, session: str | None, generator: torch.Generator | None) -> dict[str, Tensor]:
         key = self.key(session)
-        weights = (self.linear(z) + self.curved(self.trunk(z))).unflatten(-1, self.shape)  # (..., f, basis)
-        drive = self.read_out[key] @ (weights @ self.basis) + self.bias[key].unsqueeze(-1)  # (..., u, bin)
+        frames = self.frame(self.courses(z))  # (..., t, f)
+        response = torch.einsum("fk,kbt->fbt", self.kernel, self.lag_basis)
+        factors = torch.einsum("...tf,fbt->...fb", frames, response)
+        drive = self.read_out[key] @ factors + self.bias[key].unsqueeze(-1)  # (..., u, bin)
         if self.log_link:
             drive = MAX_LOG_COUNT - functional.softplus(MAX_LOG_COUNT - drive)
         parameters = {"log_mean" if self.log_link else "mean": drive}
@@ -221,7 +231,18 @@ class CountDecoder(PerSession):
         return parameters
 
 
-def cosines(n_basis: int, n_bins: int) -> Tensor:
-    """The first `n_basis` cosines (DCT-II) over a clip, (n_basis, n_bins): slow time courses first."""
-    place = (torch.arange(n_bins) + 0.5) / n_bins
-    return torch.cos(math.pi * torch.arange(n_basis).unsqueeze(1) * place)
+def lag_hats(*, frame_s: Sequence[float], bin_s: Sequence[float], bin_width_s: float, n_basis: int) -> Tensor:
+    """Weights of the frames for each bin at `n_basis` lags, overlapping triangles: (n_basis, n_bins, n_frames).
+
+    The lags (positive: the bin comes after the sound) are those at which every bin finds sound inside the clip, at
+    least one frame either way. Rows sum to 1; where a lag leads out of the clip, the frame at the edge stands in.
+    """
+    frame = torch.as_tensor(frame_s, dtype=torch.float64)
+    middle = torch.as_tensor(bin_s, dtype=torch.float64) + bin_width_s / 2
+    step = float(frame[1] - frame[0])
+    least, most = min(float(middle[-1] - frame[-1]), -step), max(float(middle[0] - frame[0]), step)
+    lags = torch.linspace(least, most, n_basis, dtype=torch.float64)
+    width = max((most - least) / max(n_basis - 1, 1), step)
+    heard = (middle - lags.unsqueeze(1)).clamp(float(frame[0]), float(frame[-1]))  # (basis, bins)
+    hats = (1 - (heard.unsqueeze(-1) - frame).abs() / width).clamp(min=0)
+    return (hats / hats.sum(-1, keepdim=True)).float()

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
+from planted_session import BANDS_HZ, DT, EDGES_HZ, LAG_S, fire, song
 from scipy.stats import kstest
 
 from pipeline.mapping.bands import peak_bands
 from pipeline.mapping.nulls import q_values
 from pipeline.mapping.responses import Nuisance, lagged, locate_calls, smoothed
 from pipeline.mapping.tuning import band_selectivity, bout_parts, bout_sums, gains, refined_lag
-from planted_session import BANDS_HZ, DT, EDGES_HZ, LAG_S, fire, song
 
 LAGS = np.arange(-10, 11, 2)
 

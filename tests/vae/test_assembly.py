@@ -99,9 +99,7 @@ def test_batches_hold_presence_and_missing_elements():
 def test_decoding_starts_from_the_mean_counts():
     clips = make_clips()
     model, _ = build([clips])
-    decoder = model.modalities["neural"].decoder
-    for weight in (decoder.linear.weight, decoder.curved.weight):
-        weight.data.zero_()
+    model.modalities["neural"].decoder.kernel.data.zero_()
     expected = model.decode(torch.zeros(1, 2), session="mouse.1")["neural"].mean[0, :, 0]
     assert expected.detach().numpy() == pytest.approx(np.nanmean(clips.counts, (0, 2)), rel=5e-3)
 
@@ -147,23 +145,54 @@ def test_count_dropout_hides_in_training_only(generator):
     assert not torch.equal(calls[0], calls[2])
 
 
-def test_the_drive_of_units_has_low_rank(generator):
+def count_decoder(generator, lags):
+    courses = networks.TimeCourses(n_frames=lags.shape[-1], hidden=8, n_latents=4, generator=generator())
     decoder = networks.CountDecoder(
         sessions={"a": 20},
-        n_bins=10,
+        lag_basis=lags,
         n_factors=3,
-        n_basis=2,
-        hidden=8,
-        n_latents=4,
+        courses=courses,
         log_link=True,
         spread=None,
         generator=generator(),
     )
     decoder.bias["session0"].data.fill_(-4.0)  # realistic counts, far from the guard against overflow
-    log_mean = decoder(torch.randn(50, 4, generator=generator()), session="a", generator=None)["log_mean"]
+    return decoder
+
+
+def test_the_drive_of_units_has_low_rank(generator):
+    lags = networks.lag_hats(
+        frame_s=np.arange(16) * 0.01, bin_s=0.03 + np.arange(10) * 0.01, bin_width_s=0.01, n_basis=3
+    )
+    decoder = count_decoder(generator, lags)
+    z = 3 * torch.randn(50, 4, generator=generator())
+    log_mean = decoder(z, session="a", generator=None)["log_mean"]
     by_unit = (log_mean.detach() + 4.0).transpose(0, 1).reshape(20, -1)
     singular = torch.linalg.svdvals(by_unit)
-    assert singular[3] < 2e-3 * singular[2]
+    assert singular[3] < 0.02 * singular[2]
+
+
+def test_lags_lead_from_bins_to_earlier_and_later_frames():
+    frame_s, bin_s = 0.005 + np.arange(20) * 0.01, 0.05 + np.arange(10) * 0.01
+    hats = networks.lag_hats(frame_s=frame_s, bin_s=bin_s, bin_width_s=0.01, n_basis=3).numpy()
+    assert hats.sum(-1) == pytest.approx(np.ones((3, 10)))
+    middle = hats @ frame_s  # (basis, bins): when the sound was that each bin answers
+    lags = bin_s + 0.005 - middle
+    assert lags.mean(1) == pytest.approx([-0.05, 0.0, 0.05], abs=3e-3)  # the outermost meet the clip's edge
+    assert np.diff(middle[1]) == pytest.approx(np.full(9, 0.01), abs=1e-6)  # the same kernel for all bins
+    short = networks.lag_hats(frame_s=frame_s, bin_s=np.arange(40) * 0.01 - 0.1, bin_width_s=0.01, n_basis=3)
+    assert torch.isfinite(short).all()
+    history = networks.lag_hats(frame_s=frame_s, bin_s=0.15 + np.arange(5) * 0.01, bin_width_s=0.01, n_basis=4).numpy()
+    assert (0.175 - (history @ frame_s).mean(1)).min() > -0.02  # counts at the end of a clip: the past only
+
+
+def test_modalities_share_time_courses_unless_they_are_independent():
+    shared, _ = build([make_clips()])
+    audio, neural = (shared.modalities[name].decoder for name in ("audio", "neural"))
+    assert audio.courses is neural.courses
+    apart, _ = build([make_clips()], family="unimodal")
+    audio, neural = (apart.modalities[name].decoder for name in ("audio", "neural"))
+    assert audio.courses is not neural.courses
 
 
 def test_sessions_are_told_apart():
@@ -207,5 +236,5 @@ def test_embedding_holds_what_is_given(tmp_path):
         assert 5 not in first["clip"].tolist()
         assert len(first) == 29
         mean = model.posterior(assembly.to_batch(clips[0]), ["neural"]).mean.detach()
-        assert first[["z0", "z1"]].to_numpy() == pytest.approx(mean[first["clip"].to_numpy()].numpy(), abs=1e-6)
+        assert first[["z0", "z1"]].to_numpy() == pytest.approx(mean[first["clip"].tolist()].numpy(), abs=1e-6)
         assert set(table.loc[table["session"] == "mute", "given"]) == {"audio"}

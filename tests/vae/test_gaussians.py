@@ -27,7 +27,8 @@ def test_product_is_the_normalised_product_of_densities(prior):
             density = norm.pdf(grid) if prior else np.ones_like(grid)
             for m in range(3):
                 if present[m, row]:
-                    density *= norm.pdf(grid, means[m, row, latent].item(), np.exp(log_variances[m, row, latent].item() / 2))
+                    scale = np.exp(log_variances[m, row, latent].item() / 2)
+                    density *= norm.pdf(grid, means[m, row, latent].item(), scale)
             density /= trapezoid(density, grid)
             expected = trapezoid(grid * density, grid)
             spread = trapezoid((grid - expected) ** 2 * density, grid)
@@ -74,9 +75,7 @@ def test_presence_may_differ_between_latents():
 
 def test_kl_agrees_with_torch_distributions():
     means, log_variances = random_experts(2, 5, 3)
-    q, p = (
-        Independent(Normal(m, torch.exp(v / 2)), 1) for m, v in zip(means, log_variances, strict=True)
-    )
+    q, p = (Independent(Normal(m, torch.exp(v / 2)), 1) for m, v in zip(means, log_variances, strict=True))
     zero = torch.zeros(5, 3, dtype=torch.float64)
     standard = Independent(Normal(zero, zero + 1), 1)
     found = gaussians.kl_divergence(means[0], log_variances[0], means[1], log_variances[1])

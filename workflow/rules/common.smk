@@ -19,6 +19,7 @@ ENVIRONMENT = f"{REPOSITORY}/environment.yml"
 # Jobs call the interpreter that runs Snakemake, so that nothing depends on PATH, here or on a node. A job that
 # fails shows what it logged.
 shell.prefix(
+    "set -euo pipefail; "  # Snakemake's own prefix, which this one replaces
     "export PYTHONPATH={REPOSITORY:q}${{PYTHONPATH:+:$PYTHONPATH}}; "
     'duet() {{ {sys.executable:q} -m pipeline "$@"; }}; '
     'shown() {{ cat "$1" >&2; return 1; }}; '

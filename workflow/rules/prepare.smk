@@ -1,3 +1,6 @@
+# Comes before all else that could start, and alone: it asks for more cores than there are. It is no input of the
+# others, since Snakemake does not look at changed parameters of what hangs on a job that has to run, even where the
+# link is ancient().
 rule check:
     input:
         sheet=SHEET,
@@ -8,9 +11,10 @@ rule check:
         "results/logs/check.log",
     benchmark:
         "results/benchmarks/check.tsv"
+    priority: 100
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 1024
     resources:
         mem_mb=memory(1500),
         runtime=minutes(15),
@@ -23,7 +27,6 @@ rule check:
 
 rule spectrogram:
     input:
-        check=ancient("results/check.tsv"),
         sheet=ancient(SHEET),
         sound=sound,
     output:
@@ -49,7 +52,6 @@ rule spectrogram:
 
 rule calls:
     input:
-        check=ancient("results/check.tsv"),
         sheet=ancient(SHEET),
         sound=sound,
         labels=labels,
@@ -77,7 +79,6 @@ rule calls:
 
 rule bin:
     input:
-        check=ancient("results/check.tsv"),
         sheet=ancient(SHEET),
         spikes=spikes,
         spectrogram="results/prepared/{session}/spectrogram.nc",
