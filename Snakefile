@@ -20,12 +20,6 @@ include: "workflow/rules/map.smk"
 include: "workflow/rules/report.smk"
 
 
-localrules:
-    all,
-    check,
-    score,
-
-
 rule all:
     default_target: True
     input:

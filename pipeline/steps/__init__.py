@@ -70,6 +70,8 @@ def _closure(path: Path) -> set[Path]:
 @cache
 def _imports(file: Path) -> frozenset[Path]:
     """Files of this package that `file` imports; a package that is imported counts with all its files."""
+    if file.suffix != ".py":
+        return frozenset()
     names = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

@@ -20,7 +20,8 @@ def add_arguments(parser):
 
 
 def run(args, config):
-    from pipeline.report.html import draw_figures, write_report
+    # the package as a whole, so that a changed template or style makes the report again
+    from pipeline.report import html
     from pipeline.report.results import Results
     from pipeline.sessions import read_sessions
 
@@ -30,8 +31,8 @@ def run(args, config):
         prepared=Path(args.prepared),
         models=Path(args.models),
     )
-    shown = draw_figures(results, args.figures)
+    shown = html.draw_figures(results, args.figures)
     options = ("sheet", "tables", "prepared", "models", "out", "figures")
     given = [part for option in options for part in (f"--{option}", getattr(args, option))]
     command = shlex.join(["duet", "report", "--config", "config.yaml", *given])
-    write_report(results, args.out, shown=shown, config=config.model_dump(mode="json"), command=command)
+    html.write_report(results, args.out, shown=shown, config=config.model_dump(mode="json"), command=command)

@@ -48,6 +48,7 @@ if SIMULATED:
             "results/logs/score.log",
         benchmark:
             "results/benchmarks/score.tsv"
+        localrule: True
         conda:
             ENVIRONMENT
         threads: 1

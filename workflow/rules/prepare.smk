@@ -12,6 +12,7 @@ rule check:
     benchmark:
         "results/benchmarks/check.tsv"
     priority: 100
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1024
