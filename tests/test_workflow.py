@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 import yaml
+
 from pipeline.mapping.tables import TABLES
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -79,8 +79,8 @@ def consensus_clusters(
 
     k is the largest number of clusters of at least `min_units` in which every cluster stands apart from its nearest
     neighbour (`separation_p`), given that all units together do not look like one cluster (`one_cluster_p`);
-    otherwise 1. Smaller clusters are dissolved: their units get -1, as do units with membership below 0.5 and units unlike the rest of
-    their cluster.
+    otherwise 1. Smaller clusters are dissolved: their units get -1, as do units with membership below 0.5 and
+    units unlike the rest of their cluster.
     """
     n_units = pooled.n_units
     if n_units < min_units:
@@ -95,7 +95,7 @@ def consensus_clusters(
     for k, matrix in together.items():
         labels = _without_small(_cut(matrix, k), min_units)
         n_large = labels.max() + 1
-        if n_large < 2:
+        if n_large < 2 or p_one > ALPHA:
             continue
         p = separation_p(features, labels, generator=generator)
         p_apart = min(p_apart, p)
@@ -105,7 +105,7 @@ def consensus_clusters(
     unlike = _unlike(features, kept)
     labels = kept if best == 1 else np.where((membership >= MIN_MEMBERSHIP) & ~unlike, kept, NONE)
     labels = _without_small(labels, min_units)
-    p_one_cluster = max(p_one, p_apart) if largest > 1 else float("nan")
+    p_one_cluster = max(p_one, p_apart if p_one <= ALPHA else 0.0) if largest > 1 else float("nan")
     return Clustering(labels, membership, int(labels.max()) + 1, p_one_cluster)
 
 

@@ -65,7 +65,7 @@ def test_drift_goes_and_fast_signals_stay():
 def test_an_envelope_that_fades_and_units_that_drift_are_no_link():
     """The trap: both sides change slowly over the session. A bare circular shift finds links everywhere."""
     generator = np.random.default_rng(2)
-    n_bins, n_units = 30_000, 150
+    n_bins, n_units = 20_000, 120
     time = np.linspace(0, 1, n_bins)
     envelope = (np.repeat(generator.random(n_bins // 50), 50) < 0.4 * np.exp(-2 * time)).astype(float)
     drift = np.exp(1.0 * np.cos(np.pi * time[:, None] + 2 * np.pi * generator.random(n_units)))
@@ -73,10 +73,10 @@ def test_an_envelope_that_fades_and_units_that_drift_are_no_link():
     valid = np.ones(counts.shape, bool)
     lags = np.arange(-5, 6)
     found = vocal_modulation(
-        envelope, counts, valid, lags=lags, bin_width_s=DT, n_surrogates=199, control_shifts=np.array([9000])
+        envelope, counts, valid, lags=lags, bin_width_s=DT, n_surrogates=199, control_shifts=np.array([7000])
     )
     assert found.p.min() > 0
-    assert (found.p <= 0.05).mean() < 0.11  # 95 % of a binomial with 150 draws at 5 %
+    assert (found.p <= 0.05).mean() < 0.12  # 99.5 % of a binomial with 120 draws at 5 %
     assert kstest(found.p, "uniform").pvalue > 0.01
     bare = correlations_at_shifts(envelope - envelope.mean(), counts - counts.mean(axis=0)) ** 2
     naive = permutation_p(bare[0], bare[500:-500:100])
