@@ -133,3 +133,15 @@ def unit_bits(metrics: pd.DataFrame, primary: Primary, *, split: str) -> pd.Seri
         & metrics["unit_id"].ne("")
     ]
     return rows.groupby("unit_id")["value"].mean()
+
+
+def predicted_units(metrics: pd.DataFrame, primary: Primary | None, unit_ids: pd.Series) -> np.ndarray:
+    """Whether the primary model predicts each unit better than its mean rate on the validation blocks, bool (n_units,).
+
+    Better: by more than 1.645 standard errors, averaged over seeds; a model that learned nothing is above 0 for half.
+    """
+    if primary is None:
+        return np.zeros(len(unit_ids), bool)
+    value = unit_bits(metrics, primary, split="validation")
+    se = unit_bits(metrics.assign(value=metrics["se"]), primary, split="validation")
+    return unit_ids.map(value - 1.645 * se).gt(0).to_numpy()

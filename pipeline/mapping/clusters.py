@@ -43,6 +43,8 @@ class PooledTuning:
 
         `bouts`: for each session the bouts to use, with repeats if wanted; all by default.
         """
+        if not self.response:
+            return np.zeros((0, self.model.shape[1] + 1))
         curves = []
         for session, (response, power) in enumerate(zip(self.response, self.power, strict=True)):
             rows = slice(None) if bouts is None else bouts[session]

@@ -14,6 +14,7 @@ from pipeline.mapping.units import Tunings
 from pipeline.seeds import numpy_generator
 from pipeline.vae.assembly import LoadedModel
 
+MIN_LIKENESS = 0.5  # cosine of a coupling profile and the tuning curve; below it the model has not learned the unit
 LATENT_NULL = "circular shift of the held-out clips, bout means removed"
 
 
@@ -85,12 +86,15 @@ def assign_clusters(
     """Cluster the band-selective units; returns the table with `cluster` and `membership`, and the Clustering.
 
     `predicted` (n_units,): whether the primary model predicts the unit better than its mean rate on the validation
-    blocks; only then does its coupling profile take part.
+    blocks; only then, and where it resembles the unit's own tuning in part A, does its coupling profile take part.
     """
     from pipeline.mapping.units import pooled_tuning
 
     chosen = (units["q_band"] <= q).to_numpy()
-    trusted = np.where(predicted[:, None], unit_norm(profiles), 0.0)
+    alone = pooled_tuning(tunings, chosen, np.zeros_like(profiles), max_lag_s=max_lag_s).features()[:, :-1]
+    alike = np.zeros(len(units), bool)
+    alike[chosen] = (alone * unit_norm(profiles[chosen])).sum(axis=1) >= MIN_LIKENESS
+    trusted = np.where((predicted & alike)[:, None], unit_norm(profiles), 0.0)
     clustering = consensus_clusters(
         pooled_tuning(tunings, chosen, trusted, max_lag_s=max_lag_s),
         n_draws=n_consensus,
@@ -155,11 +159,13 @@ def latent_tables(
     *,
     n_surrogates: int,
 ) -> dict[str, pd.DataFrame]:
-    """`latents`, `latent_bands`, `latent_units` of the primary model; the first seed is shown."""
+    """`latents`, `latent_bands`, `latent_units` of the first seed; bands and units of active latents only."""
     described = latents_table(embedded, kl_nat)
     moved = traverse(models[0], embedded[0])
     p, p_units, signs, p_floor = link_p(embedded[0], clips, n_surrogates=n_surrogates)
     bands = latent_bands(moved.audio_db, models[0].frequency_hz)
+    active = described["active"].to_numpy()
+    p = np.where(active, p, np.nan)
     bands = bands.assign(p=p, q=q_values(p), p_floor=p_floor, null=LATENT_NULL, seeds_agree=described["seeds_agree"])
     units = [
         pd.DataFrame(
@@ -175,6 +181,7 @@ def latent_tables(
         for session, gain in moved.log_rate.items()
     ]
     units = pd.concat(units, ignore_index=True)
+    bands, units = bands[active], units[active[units["latent"]]]
     tables = {
         "latents": described,
         "latent_bands": bands,

@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.clips import read_clips
 from pipeline.errors import InputError
 from pipeline.evaluation.metrics import metrics_table
-from pipeline.mapping.choice import Primary, choose_primary
+from pipeline.mapping.choice import Primary, choose_primary, predicted_units
 from pipeline.mapping.joining import (
     assign_clusters,
     bits_of_units,
@@ -78,7 +78,7 @@ def map_run(
         tuned,
         assigned,
         profiles,
-        bits_of_units(scores, primary, assigned["unit_id"], split="validation") > 0,
+        predicted_units(scores, primary, assigned["unit_id"]),
         q=q,
         n_consensus=n_consensus,
         max_clusters=max_clusters,

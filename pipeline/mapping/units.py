@@ -95,6 +95,8 @@ def pooled_tuning(tunings: Tunings, chosen: np.ndarray, profiles: np.ndarray, *,
             tested = one["band_tested"].values.astype(bool)
             response.append(one["bout_response"].values[rows][:, units][..., :-1] * tested)
             power.append(np.diagonal(one["bout_gram"].values[rows], axis1=1, axis2=2)[..., :-1] * tested)
+    if not response:
+        return PooledTuning([], [], np.zeros(0), profiles[chosen])
     lag = tunings.joined("lag_a_s")[chosen] / max(max_lag_s, 1e-9)
     return PooledTuning(response, power, lag, profiles[chosen])
 

@@ -13,7 +13,8 @@ def add_arguments(parser):
 
 def run(args, config):
     from pipeline.clips import read_clips
+    from pipeline.embedding import embed
     from pipeline.storage import write_table
-    from pipeline.vae.assembly import embed, load_model
+    from pipeline.vae.assembly import load_model
 
     write_table(embed(load_model(args.model), [read_clips(path) for path in args.clips]), args.out)

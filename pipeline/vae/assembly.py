@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -39,7 +38,6 @@ NEURAL_LIKELIHOODS = {
     "negative_binomial": {"log_link": True, "spread": "log_dispersion"},
     "gaussian": {"log_link": False, "spread": "log_scale"},
 }
-CHUNK = 1024  # clips that are embedded at once
 GEOMETRY = ("frequency_hz", "frame_s", "bin_s")
 
 
@@ -270,33 +268,6 @@ def add_sessions(
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.rsplit(".", 1)[-1] in keys)
     return model, spec, new
-
-
-def embed(loaded: LoadedModel, clips: Sequence[SessionClips]) -> pd.DataFrame:
-    """Posterior means: session, clip, split, given, z0, z1, ...; the clips that have all that is given."""
-    model = loaded.model
-    choices = [(name,) for name in loaded.modalities]
-    if model.cross_generates and len(choices) > 1:
-        choices.append(loaded.modalities)
-    tables = []
-    for session in clips:
-        batch = to_batch(session)
-        for given in choices:
-            rows = model.presence(batch)[[name in given for name in model.modalities]].all(0).nonzero().squeeze(-1)
-            known = "neural" not in given or session.session in loaded.sessions
-            if len(rows) and known:
-                with torch.no_grad():
-                    parts = [model.posterior(batch.take(part), given).mean for part in rows.split(CHUNK)]
-                z = torch.cat(parts).numpy()
-                table = pd.DataFrame(z, columns=[f"z{i}" for i in range(z.shape[1])])
-                table.insert(0, "session", session.session)
-                table.insert(1, "clip", rows.numpy())
-                table.insert(2, "split", session.split[rows.numpy()])
-                table.insert(3, "given", "+".join(given))
-                tables.append(table)
-    if not tables:
-        raise InputError("no clip holds a modality of this model", allowed=loaded.modalities)
-    return pd.concat(tables, ignore_index=True)
 
 
 def to_batch(clips: SessionClips, indices: Sequence[int] | np.ndarray | None = None, device: str = "cpu") -> Batch:

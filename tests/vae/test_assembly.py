@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pipeline.clips import SessionClips
+from pipeline.embedding import embed
 from pipeline.errors import InputError
 from pipeline.vae import assembly, networks
 
@@ -229,7 +230,7 @@ def test_embedding_holds_what_is_given(tmp_path):
     for family, kinds in (("mopoe", {"audio", "neural", "audio+neural"}), ("unimodal", {"audio", "neural"})):
         model, spec = build(clips, family=family)
         assembly.save_model(tmp_path / "m.pt", model, spec)
-        table = assembly.embed(assembly.load_model(tmp_path / "m.pt"), clips)
+        table = embed(assembly.load_model(tmp_path / "m.pt"), clips)
         assert list(table.columns) == ["session", "clip", "split", "given", "z0", "z1"]
         assert set(table["given"]) == kinds
         first = table[(table["session"] == "mouse.1") & (table["given"] == "neural")]
