@@ -82,8 +82,8 @@ def per_unit(results: Path, objective: str) -> pd.Series:
 
 
 def check_ferret(results: Path) -> list[str]:
-    model, ridge = per_unit(results, "mvae"), per_unit(results, "baseline:ridge")
-    print(f"  mvae:  mean {model.mean():+.3f} bits/spike, {(model > 0).sum()} of {len(model)} units above 0")
+    model, ridge = per_unit(results, "mopoe"), per_unit(results, "baseline:ridge")
+    print(f"  mopoe:  mean {model.mean():+.3f} bits/spike, {(model > 0).sum()} of {len(model)} units above 0")
     print(f"  ridge: mean {ridge.mean():+.3f} bits/spike, {(ridge > 0).sum()} of {len(ridge)} units above 0")
     problems = []
     if len(model) != 19 or (model > 0).sum() < 17:
@@ -96,9 +96,9 @@ def check_ferret(results: Path) -> list[str]:
 
 
 def check_unsynced(results: Path) -> list[str]:
-    synced = per_unit(RESULTS / "ferret" / "results", "mvae").mean()
-    unsynced = per_unit(results, "mvae").mean()
-    print(f"  mvae without the sync table: mean {unsynced:+.3f} bits/spike ({unsynced / synced:.0%} of {synced:+.3f})")
+    synced = per_unit(RESULTS / "ferret" / "results", "mopoe").mean()
+    unsynced = per_unit(results, "mopoe").mean()
+    print(f"  mopoe without the sync table: mean {unsynced:+.3f} bits/spike ({unsynced / synced:.0%} of {synced:+.3f})")
     return [] if unsynced <= 0.1 * synced else [f"{unsynced:.3f} bits/spike, more than 10 % of {synced:.3f}"]
 
 
