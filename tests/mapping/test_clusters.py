@@ -23,7 +23,7 @@ def pooled(best, generator, *, width=1.5, noise=0.15, n_bouts=30):
 def cluster(best, seed=0, **options):
     generator = np.random.default_rng(seed)
     return consensus_clusters(
-        pooled(best, generator, **options), n_draws=40, max_clusters=8, min_units=3, generator=generator
+        pooled(best, generator, **options), n_draws=30, max_clusters=5, min_units=3, generator=generator
     )
 
 
@@ -78,5 +78,5 @@ def test_what_the_model_says_separates_what_noise_hides():
 
 def test_p_of_one_cluster_is_honest_for_normal_clouds():
     generator = np.random.default_rng(4)
-    p = [one_cluster_p(generator.standard_normal((20, 4)), largest=4, generator=generator) for _ in range(20)]
-    assert np.mean(np.array(p) <= 0.05) <= 0.2 and min(p) > 0
+    p = [one_cluster_p(generator.standard_normal((20, 4)), largest=4, generator=generator) for _ in range(12)]
+    assert np.mean(np.array(p) <= 0.05) <= 0.25 and min(p) > 0

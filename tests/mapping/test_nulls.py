@@ -65,9 +65,9 @@ def test_drift_goes_and_fast_signals_stay():
 def test_an_envelope_that_fades_and_units_that_drift_are_no_link():
     """The trap: both sides change slowly over the session. A bare circular shift finds links everywhere."""
     generator = np.random.default_rng(2)
-    n_bins, n_units = 20_000, 120
+    n_bins, n_units = 16_384, 120
     time = np.linspace(0, 1, n_bins)
-    envelope = (np.repeat(generator.random(n_bins // 50), 50) < 0.4 * np.exp(-2 * time)).astype(float)
+    envelope = (np.repeat(generator.random(n_bins // 64), 64) < 0.4 * np.exp(-2 * time)).astype(float)
     drift = np.exp(1.0 * np.cos(np.pi * time[:, None] + 2 * np.pi * generator.random(n_units)))
     counts = generator.poisson(0.08 * drift)
     valid = np.ones(counts.shape, bool)
