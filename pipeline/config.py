@@ -140,12 +140,12 @@ class Models(Section):
 
 
 class Training(Section):
-    max_epochs: int = Field(25, ge=1, description="passes over the training clips; the learning rate falls to 0")
+    max_epochs: int = Field(18, ge=1, description="passes over the training clips; the learning rate falls to 0")
     patience: int = Field(10, ge=1, description="epochs without improvement on the validation blocks before stopping")
     batch_size: int = Field(128, ge=2, description="clips a step")
     learning_rate: float = Field(6e-3, gt=0, description="highest step size of AdamW")
-    weight_decay: float = Field(0.2, ge=0, description="weight decay of AdamW; biases and dispersions do not decay")
-    warmup_fraction: float = Field(0.1, ge=0, le=1, description="share of the steps over which beta rises from 0")
+    weight_decay: float = Field(0.4, ge=0, description="weight decay of AdamW; biases and dispersions do not decay")
+    warmup_fraction: float = Field(0.4, ge=0, le=1, description="share of the steps over which beta rises from 0")
     clip_norm: float = Field(100.0, gt=0, description="gradients are scaled down to this norm")
     devices: int = Field(1, ge=1, description="GPUs a training (1 on a CPU)")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="arithmetic of the training")
