@@ -114,7 +114,7 @@ def test_headline_comes_first_then_recovery_figures_tables_configuration(full):
     order = [
         full.index(part)
         for part in ("3 clusters of neurons stand", 'id="recovery"', 'id="figures"', 'id="tables"', 'id="sessions"',
-                     'id="dictionary"', 'id="made"', "max_epochs: 60")
+                     'id="dictionary"', 'id="made"', f"max_epochs: {Config().training.max_epochs}")
     ]  # fmt: skip
     assert order == sorted(order)
     body = Page(full[full.index("<main>") :]).text
