@@ -7,7 +7,7 @@ import torch
 
 from pipeline.vae.base import Batch, MultimodalVAE
 
-DECODED_AT_ONCE = 8_000_000  # numbers: bounds the memory whatever the number of samples
+DECODED_AT_ONCE = 1_000_000  # numbers: bounds the memory whatever the number of samples
 
 
 def expected_data(

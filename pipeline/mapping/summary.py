@@ -28,7 +28,7 @@ def summarise(
         for row in doubtful.itertuples()
     ]
     beats = None
-    if best_baseline is not None and math.isfinite(best_baseline["delta_low"]):
+    if best_baseline is not None and best_baseline["delta_low"] is not None:  # None: no error over blocks
         beats = bool(best_baseline["delta_low"] > 0)
     counts = {
         "n_sessions": int(units["session"].nunique()),

@@ -4,6 +4,7 @@ import base64
 import importlib
 import platform
 import re
+import tomllib
 from dataclasses import dataclass
 from importlib import metadata
 from os.path import relpath
@@ -13,6 +14,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+import pipeline
 import pipeline.report.figures as figures
 from pipeline.discovery import names_in
 from pipeline.mapping.tables import TABLES
@@ -114,10 +116,13 @@ def write_report(results: Results, path: str | Path, *, shown: list[Shown], conf
 
 def versions() -> dict[str, str]:
     """Versions of Python, of this package and of everything that it asks for."""
-    names = [
-        re.match(r"[A-Za-z0-9_.-]+", line)[0] for line in metadata.requires("duet") or [] if "extra ==" not in line
-    ]
-    found = {"python": platform.python_version(), "duet": metadata.version("duet")}
+    try:
+        requirements = metadata.requires("duet") or []
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
+        project = tomllib.loads((Path(pipeline.__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+        requirements = project["project"]["dependencies"]
+    names = [re.match(r"[A-Za-z0-9_.-]+", line)[0] for line in requirements if "extra ==" not in line]
+    found = {"python": platform.python_version(), "duet": pipeline.__version__}
     return found | {name: metadata.version(name) for name in names}
 
 

@@ -1,6 +1,7 @@
 """What the report reads: the results of a run, each file once and only when asked for."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,8 @@ class NoData(Exception):
 class Results:
     """The files of a run.
 
-    `tables` is the folder of the CSV and Parquet tables, `prepared` that of the sessions, `models` that of the models.
+    `tables` is the folder of the CSV and Parquet tables, `prepared` that of the sessions, `models` that of the models;
+    `trained` names the models of this run in it (`mopoe-k32/seed0`), since others may be left from earlier ones.
     A file that is absent stands for data that the run does not have (audio only, no truth): empty tables, None.
     """
 
@@ -31,6 +33,7 @@ class Results:
     tables: Path
     prepared: Path
     models: Path
+    trained: list[str]
 
     @cached_property
     def summary(self) -> dict:
@@ -116,8 +119,7 @@ class Results:
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """Metrics of all models and baselines, one below the other."""
-        parts = [_read(path) for path in sorted(self.models.glob("*/seed*/metrics.parquet"))]
-        parts.append(_read(self.models / "baselines" / "metrics.parquet"))
+        parts = [_read(self.models / name / "metrics.parquet") for name in [*self.trained, "baselines"]]
         parts = [part for part in parts if len(part)]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
@@ -137,11 +139,10 @@ class Results:
 
     def _gather(self, file: str) -> pd.DataFrame:
         parts = []
-        for path in sorted(self.models.glob(f"*/seed*/{file}")):
-            family, _, latent_dim = path.parent.parent.name.rpartition("-k")
-            seed = path.parent.name.removeprefix("seed")
-            part = _read(path)
-            if latent_dim.isdigit() and seed.isdigit() and len(part):
+        for name in self.trained:
+            family, latent_dim, seed = re.fullmatch(r"(.+)-k(\d+)/seed(\d+)", name).groups()
+            part = _read(self.models / name / file)
+            if len(part):
                 parts.append(part.assign(family=family, latent_dim=int(latent_dim), seed=int(seed)))
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 

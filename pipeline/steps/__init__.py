@@ -21,7 +21,11 @@ class Step:
     name: str
     help: str
     settings: tuple[str, ...]
-    code: str  # hash of every library file behind the step
+
+    @property
+    def code(self) -> str:
+        """Hash of every library file behind the step."""
+        return _code_hash(ROOT / "steps" / f"{self.name}.py")
 
 
 @cache
@@ -44,10 +48,10 @@ def _describe(name: str) -> Step:
         name=name,
         help=ast.get_docstring(tree).splitlines()[0],
         settings=tuple(ast.literal_eval(constants["SETTINGS"])),
-        code=_code_hash(path),
     )
 
 
+@cache
 def _code_hash(path: Path) -> str:
     """Hash of `path` and of all files of this package that it imports, directly or through others."""
     digest = hashlib.sha256()

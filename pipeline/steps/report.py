@@ -1,6 +1,7 @@
 """Draw the figures and write the self-contained HTML report."""
 
 import shlex
+from itertools import product
 from pathlib import Path
 
 # the report ends with the whole configuration
@@ -30,6 +31,12 @@ def run(args, config):
         tables=Path(args.tables),
         prepared=Path(args.prepared),
         models=Path(args.models),
+        trained=[
+            f"{family}-k{latent_dim}/seed{seed}"
+            for family, latent_dim, seed in product(
+                config.models.families, config.models.latent_dims, config.models.seeds
+            )
+        ],
     )
     shown = html.draw_figures(results, args.figures)
     options = ("sheet", "tables", "prepared", "models", "out", "figures")

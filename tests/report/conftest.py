@@ -32,12 +32,14 @@ class Run:
             tables=self.folder / "tables",
             prepared=self.folder / "prepared",
             models=self.folder / "models",
+            trained=[f"{family}-k8/seed{seed}" for family in ("mopoe", "mvae", "unimodal") for seed in (0, 1)],
         )
 
     def arguments(self) -> list[str]:
         """The command line of the step `report`."""
         return [
-            "report", "--sheet", str(self.sheet), "--tables", str(self.folder / "tables"),
+            "report", "--config", json.dumps({"models": {"latent_dims": [8], "seeds": [0, 1]}}),
+            "--sheet", str(self.sheet), "--tables", str(self.folder / "tables"),
             "--prepared", str(self.folder / "prepared"), "--models", str(self.folder / "models"),
             "--out", str(self.folder / "report.html"), "--figures", str(self.folder / "figures"),
         ]  # fmt: skip

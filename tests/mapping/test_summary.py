@@ -1,0 +1,27 @@
+"""The headline sentences, where the comparison with the best baseline has no interval and where it has one."""
+
+import pandas as pd
+import pytest
+
+from pipeline.mapping.summary import summarise
+from pipeline.mapping.tables import TABLES
+
+
+@pytest.fixture
+def tables():
+    tables = {name: pd.DataFrame(columns=list(columns)) for name, columns in TABLES.items()}
+    tables["units"] = pd.DataFrame({"session": ["a"], "subject": ["m"], "included": [True]})
+    tables["unit_clusters"] = pd.DataFrame({"q_vocal": [0.5], "q_band": [0.5], "p_band": [0.5], "p_vocal": [0.5], "cluster": [-1]})  # fmt: skip
+    return tables
+
+
+@pytest.mark.parametrize(("low", "beats"), [(None, None), (0.01, True), (-0.01, False)])
+def test_a_model_beats_the_baseline_only_with_its_whole_interval(tables, low, beats):
+    primary = {"family": "mopoe", "test_bits_per_spike": 0.1, "test_se": None}
+    rival = {"objective": "baseline:ridge", "delta": 0.02, "delta_low": low, "delta_high": low and low + 0.03}
+    summary = summarise(tables, primary=primary, best_baseline=rival, q=0.05, p_one_cluster=float("nan"))
+    assert summary["beats_baseline"] is beats
+    told = " ".join(summary["headlines"])
+    assert "Nothing to see" in told
+    assert ("best baseline" in told) == (beats is not None)
+    assert ("not better than" in told) == (beats is False)
