@@ -11,7 +11,9 @@ from pipeline.mapping.tables import TABLES
 def tables():
     tables = {name: pd.DataFrame(columns=list(columns)) for name, columns in TABLES.items()}
     tables["units"] = pd.DataFrame({"session": ["a"], "subject": ["m"], "included": [True]})
-    tables["unit_clusters"] = pd.DataFrame({"q_vocal": [0.5], "q_band": [0.5], "p_band": [0.5], "p_vocal": [0.5], "cluster": [-1]})  # fmt: skip
+    tables["unit_clusters"] = pd.DataFrame(
+        {"q_vocal": [0.5], "q_band": [0.5], "p_band": [0.5], "p_vocal": [0.5], "cluster": [-1]}
+    )
     return tables
 
 
