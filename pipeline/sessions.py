@@ -141,7 +141,7 @@ def _read_rows(sheet: Path) -> tuple[list[tuple[int, dict[str, str]]], list[Inpu
     missing = [name for name in REQUIRED if name not in header]
     if missing:
         problems.append(InputError("columns are missing", where=sheet, found=header, mend=f"add {', '.join(missing)}"))
-    _refuse(problems)
+        _refuse(problems)  # without them no row can be read; other problems are told together with those of the rows
     rows = []
     for (line, _), values in zip(lines[1:], cells[1:], strict=True):
         if len(values) > len(header) and any(v.strip() for v in values[len(header) :]):

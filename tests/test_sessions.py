@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.sessions import find_session, read_sessions, sync_kind
+from pipeline.sessions import find_session, read_sessions, scan_sheet, sync_kind
 
 HEADER = "session\tsubject\taudio\tnwb\tsync\tannotations\tcondition"
 
@@ -148,3 +148,11 @@ def test_sync_kinds(text, kind):
 def test_reading_the_sheet_loads_nothing_heavy():
     code = "import sys, pipeline.sessions; print(sorted({'numpy', 'pandas', 'torch', 'h5py'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_an_unknown_column_does_not_hide_the_problems_of_the_rows(tmp_path):
+    sheet = tmp_path / "s.tsv"
+    sheet.write_text("session\tsubject\taudio\tanotations\na\tm\tmissing.wav\t\n", encoding="utf-8")
+    _, problems = scan_sheet(sheet)
+    told = "\n".join(map(str, problems))
+    assert "nearest: annotations" in told and "missing.wav" in told

@@ -26,7 +26,7 @@ fi
 for device in cpu cuda; do
     rm -rf "${out:?}/$device"
     mkdir -p "$out/$device"
-    "$python" -m pipeline train --config "$config" --clips "${clips[@]}" --family "$family" --latent-dim 16 --seed 0 \
+    "$python" -m pipeline train --config "$config" --clips "${clips[@]}" --family "$family" --latent-dim 32 --seed 0 \
         --device "$device" --threads "$(nproc)" --out "$out/$device/model.pt" --history "$out/$device/history.csv" \
         --checkpoint "$out/$device/checkpoint.pt"
 done
