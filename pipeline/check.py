@@ -12,7 +12,7 @@ from pipeline.audio.bands import band_filters
 from pipeline.audio.recording import Recording, check_range, open_session
 from pipeline.clipping.making import check_frames, count_window
 from pipeline.clipping.pooling import band_groups
-from pipeline.clipping.splits import assign_splits, blocks_of_time
+from pipeline.clipping.splits import affordable_splits, blocks_of_time
 from pipeline.clipping.windows import windows_over
 from pipeline.clock import Clock, read_clock
 from pipeline.config import Config
@@ -214,19 +214,18 @@ def _check_length(report: SessionReport, config: Config) -> None:
         return
     chosen, split, session = config.clips, config.clips.split, report.session.name
     continuous = chosen.mode == "continuous" or not report.session.has_audio
-    # three roles, and two guards between them, fit in nothing shorter
-    least_s = 3 * chosen.duration_s + 2 * split.guard_s
+    least_s = 3 * chosen.duration_s  # one clip for each role
     length_s = np.ptp(report.analysed_s)
     if length_s < least_s:
         raise InputError(
-            "the recording is too short for the split's guards",
+            "the recording is too short for training, validation and test",
             found=f"{length_s:.4g} s",
-            allowed=f"at least {least_s:.4g} s with clips.split.guard_s {split.guard_s:g}",
-            mend="a shorter clips.split.guard_s, or a longer recording",
+            allowed=f"at least {least_s:.4g} s with clips.duration_s {chosen.duration_s:g}",
+            mend="a shorter clips.duration_s, or a longer recording",
         )
     start_s = windows_over(*report.analysed_s, duration_s=chosen.duration_s, stride_s=chosen.stride_s)
     try:
-        assign_splits(
+        _, guard_s = affordable_splits(
             blocks_of_time(start_s, n_blocks=split.n_blocks),
             start_s - max(chosen.counts.pre_s, 0),
             start_s + chosen.duration_s + max(chosen.counts.post_s, 0),
@@ -240,6 +239,10 @@ def _check_length(report: SessionReport, config: Config) -> None:
         if continuous:
             raise
         title = str(error).split("\n")[0]
+        report.notes.append(f"{length_s:.4g} s may be too short ({title} if calls are dense)")
+        return
+    if guard_s < split.guard_s:
         report.notes.append(
-            f"{length_s:.4g} s may be too short for guard_s {split.guard_s:g} ({title} if calls are dense)"
+            f"{length_s:.4g} s is short: about {guard_s:g} s instead of {split.guard_s:g} s (clips.split.guard_s) will "
+            "lie between training, validation and test"
         )

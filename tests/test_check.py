@@ -45,7 +45,7 @@ def sheet_of(folder, *rows):
 
 
 def config_of(**clips):
-    return load_config({"clips": {"mode": "continuous", "split": {"guard_s": 0.1}, **clips}})
+    return load_config({"clips": {"mode": "continuous", "split": {"guard_s": 0.05, "n_blocks": 5}, **clips}})
 
 
 def test_a_good_session_has_its_facts_and_no_problem(folder):
@@ -97,15 +97,12 @@ def test_settings_that_contradict_each_other(folder):
         assert part in text
 
 
-def test_a_recording_too_short_for_the_guards(folder):
+def test_a_recording_too_short_for_the_guards_is_told(folder):
     sheet = sheet_of(folder, "s1\tanna\ta.wav\ta.nwb\tgood.csv")
-    (problem,) = check_sheet(sheet, load_config({"clips": {"mode": "sliding"}}))[1]
-    assert "too short for the split's guards" in str(problem) and "20.6 s" in str(problem)
-    split = {"guard_s": 0.5, "n_blocks": 10}
-    (problem,) = check_sheet(sheet, config_of(split=split))[1]
-    assert "no clips left for train" in str(problem)
-    reports, problems = check_sheet(sheet, config_of(mode="sliding", split=split))
-    assert problems == [] and "may be too short" in reports[0].notes[0]  # bouts may lie well apart
+    reports, problems = check_sheet(sheet, config_of(split={"guard_s": 10.0, "n_blocks": 10}))
+    assert problems == [] and any("instead of 10 s" in note for note in reports[0].notes)
+    (problem,) = check_sheet(sheet, config_of(duration_s=100.0))[1]
+    assert "too short for training, validation and test" in str(problem)
 
 
 def test_clocks_that_are_taken_as_equal_are_told(folder):

@@ -1,15 +1,19 @@
 """clips.nc from a session's spectrogram, calls and counts."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from pipeline.clipping.pooling import pool_power, pooled_frequency_hz
-from pipeline.clipping.splits import assign_splits, blocks_of_bouts, blocks_of_time
+from pipeline.clipping.splits import affordable_splits, blocks_of_bouts, blocks_of_time
 from pipeline.clipping.windows import bout_spans, largest_overlap, windows_in_spans, windows_over, windows_round
 from pipeline.clips import MISSING_COUNT, MODALITIES
 from pipeline.clock import Clock
 from pipeline.errors import InputError
+
+FEW_BOUTS = 5  # fewer cannot be dealt to three roles with any balance: time is cut instead
 
 
 def make_clips(
@@ -35,6 +39,8 @@ def make_clips(
     `spectrogram` may be open lazily: it is read by slices. `mode`: 'sliding' windows inside bouts, one window round
     each 'call', or 'continuous' windows over the whole recording; a session without audio always has the last.
     Clips start on the grid of the counts. Counts are those from `pre_s` before the clip to `post_s` after it.
+
+    Guards are shortened, with a warning, where the session is too short for `guard_s`.
 
     Raises InputError where there are no clips, or none for training, validation or test.
     """
@@ -69,10 +75,11 @@ def make_clips(
     call = largest_overlap(start_s, stop_s, call_s[:, 0], call_s[:, 1])
     if mode == "continuous":
         bout = np.where(call >= 0, calls["bout"].to_numpy(int)[call] if len(calls) else -1, -1)
+    if mode == "continuous" or len(np.unique(bout)) < FEW_BOUTS:
         block = blocks_of_time(start_s, n_blocks=n_blocks)
     else:
         block = blocks_of_bouts(_rank_in_time(bout, start_s), n_blocks=n_blocks)
-    split = assign_splits(
+    split, used_guard_s = affordable_splits(
         block,
         start_s - max(pre_s, 0),
         stop_s + max(post_s, 0),
@@ -82,6 +89,12 @@ def make_clips(
         seed=seed,
         session=session,
     )
+    if used_guard_s < guard_s:
+        warnings.warn(
+            f"session {session!r} is short: {used_guard_s:g} s instead of {guard_s:g} s (clips.split.guard_s) lie "
+            "between training, validation and test; held-out scores may be a little too good",
+            stacklevel=2,
+        )
     names = calls["call"].to_numpy(int)
     width_s = duration_s / n_frames
     return xr.Dataset(
@@ -107,6 +120,7 @@ def make_clips(
             "bin_width_s": bin_width_s,
             "duration_s": duration_s,
             "mode": mode,
+            "guard_s": used_guard_s,
         },
     )
 

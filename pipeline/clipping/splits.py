@@ -7,6 +7,8 @@ from pipeline.seeds import numpy_generator
 
 ROLES = ("train", "validation", "test")
 GUARD = "guard"
+GUARD_SHARES = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02)  # of the wanted guard, tried in turn where a session is short
+TRAIN_SHARE = 0.5  # of its nominal share, that training must keep
 
 
 def block_roles(
@@ -100,6 +102,30 @@ def assign_splits(
             mend="a shorter guard_s, another n_blocks (fewer blocks are longer ones), or a longer recording",
         )
     return split
+
+
+def affordable_splits(
+    block: np.ndarray, start_s: np.ndarray, stop_s: np.ndarray, *, guard_s: float, **how
+) -> tuple[np.ndarray, float]:
+    """`assign_splits` with the longest guard that the session can afford, `guard_s` at most; the splits and that guard.
+
+    In a short session guards of the wanted length would swallow the training clips: they are shortened until half of
+    the training share is left, or as far as they may be.
+
+    Raises InputError where no guard leaves clips for every role.
+    """
+    found = None
+    for share in GUARD_SHARES:
+        try:
+            found = assign_splits(block, start_s, stop_s, guard_s=share * guard_s, **how), share * guard_s
+        except InputError:
+            if share == GUARD_SHARES[-1] and found is None:
+                raise
+            continue
+        nominal = 1 - how["validation_fraction"] - how["test_fraction"]
+        if (found[0] == "train").mean() >= TRAIN_SHARE * nominal:
+            break
+    return found
 
 
 def gap_to_nearest(

@@ -201,7 +201,6 @@ def test_sound_alone_travels_through_its_file(session, tmp_path, counts_of):
     [
         ({"n_frames": 500}, r"up to 200 \(audio.hop_s 0.001\)"),
         ({"pre_s": -0.1, "post_s": -0.099}, "count window is shorter"),
-        ({"guard_s": 30.0}, "no clips left"),
         ({"duration_s": 60.0, "mode": "continuous"}, "no clip"),
     ],
 )
@@ -224,3 +223,10 @@ def test_recordings_shifted_as_a_whole_give_the_same_clips(session, counts_of, r
     np.testing.assert_allclose(late["start_s"].values, plain["start_s"].values + 1000)
     np.testing.assert_array_equal(late["split"].values, plain["split"].values)
     np.testing.assert_allclose(late["spectrogram"].values, plain["spectrogram"].values, atol=0.6)
+
+
+def test_a_short_session_gets_shorter_guards_and_says_so(session):
+    with pytest.warns(UserWarning, match=r"instead of 30 s \(clips.split.guard_s\)"):
+        clips = make(session, guard_s=30.0)
+    assert 0 < clips.attrs["guard_s"] < 30
+    assert set(clips["split"].values) >= {"train", "validation", "test"}

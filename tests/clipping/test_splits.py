@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from pipeline.clipping.splits import assign_splits, block_roles, blocks_of_bouts, blocks_of_time, gap_to_nearest
+from pipeline.clipping.splits import (
+    affordable_splits,
+    assign_splits,
+    block_roles,
+    blocks_of_bouts,
+    blocks_of_time,
+    gap_to_nearest,
+)
 from pipeline.errors import InputError
 
 RANK = {"train": 0, "validation": 1, "test": 2}
@@ -113,3 +120,14 @@ def test_gap_against_a_loop(rng):
         expected.append(gap if gap >= 0 else -np.inf)
     np.testing.assert_allclose(gap_to_nearest(start, stop, other, other_stop), expected)
     assert np.isinf(gap_to_nearest(start, stop, other[:0], other[:0])).all()
+
+
+def test_guards_are_as_long_as_the_session_affords():
+    how = {"validation_fraction": 0.2, "test_fraction": 0.2, "seed": 0, "session": "s1"}
+    for length_s, expected_s in ((600.0, 10.0), (20.0, None)):
+        start = np.arange(0, length_s, 0.05)
+        roles, guard_s = affordable_splits(blocks_of_time(start, n_blocks=10), start, start + 0.2, guard_s=10.0, **how)
+        assert (roles == "train").mean() >= 0.3
+        assert guard_s == expected_s or (expected_s is None and 0 < guard_s < 10)
+    with pytest.raises(InputError, match="too few blocks"):
+        affordable_splits(np.zeros(5, int), np.arange(5.0), np.arange(5.0) + 0.2, guard_s=10.0, **how)
