@@ -70,7 +70,9 @@ def summarise(
 def _headlines(counts, assigned, bands, *, primary, best_baseline, beats, q, reasons) -> list[str]:
     lines = []
     held = bands[bands["q"] <= q]
-    if counts["n_units_included"] == 0:
+    if counts["n_units"] == 0:
+        lines.append("Nothing to map: no session has units; there is sound alone.")
+    elif counts["n_units_included"] == 0:
         lines.append("Nothing to map: no session has units that fire enough.")
     elif assigned["p_band"].notna().sum() == 0:
         lines.append("Nothing to map: no unit could be tested, because no session has both sound and spikes.")
