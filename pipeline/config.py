@@ -140,7 +140,7 @@ class Models(Section):
 
 
 class Training(Section):
-    max_epochs: int = Field(16, ge=1, description="passes over the training clips; the learning rate falls to 0")
+    max_epochs: int = Field(18, ge=1, description="passes over the training clips; the learning rate falls to 0")
     patience: int = Field(10, ge=1, description="epochs without improvement on the validation blocks before stopping")
     batch_size: int = Field(128, ge=2, description="clips a step")
     learning_rate: float = Field(6e-3, gt=0, description="highest step size of AdamW")
