@@ -61,13 +61,21 @@ def summarise(
             for row in controls.itertuples()
         ],
         "headlines": _headlines(
-            counts, assigned, bands, primary=primary, best_baseline=best_baseline, beats=beats, q=q, reasons=reasons
+            counts,
+            assigned,
+            bands,
+            controls,
+            primary=primary,
+            best_baseline=best_baseline,
+            beats=beats,
+            q=q,
+            reasons=reasons,
         ),
         "notes": list(NOTES),
     }
 
 
-def _headlines(counts, assigned, bands, *, primary, best_baseline, beats, q, reasons) -> list[str]:
+def _headlines(counts, assigned, bands, controls, *, primary, best_baseline, beats, q, reasons) -> list[str]:
     lines = []
     held = bands[bands["q"] <= q]
     if counts["n_units"] == 0:
@@ -108,8 +116,15 @@ def _headlines(counts, assigned, bands, *, primary, best_baseline, beats, q, rea
             f"(difference {_signed(best_baseline['delta'])}, 95 % interval "
             f"{_signed(best_baseline['delta_low'])} to {_signed(best_baseline['delta_high'])})."
         )
+    passing = controls["value"].astype(float).dropna()
     if reasons:
         lines.insert(0, "Do not trust these results: a control passes too often (" + "; ".join(reasons) + ").")
+    elif len(passing):
+        names = " and ".join(sorted({str(name).replace("_", " ") for name in controls["control"]}))
+        lines.append(
+            f"Controls ({names}): {passing.min():.1%} to {passing.max():.1%} of the tests pass at 5 %, no more than "
+            "chance allows."
+        )
     return lines
 
 

@@ -27,3 +27,22 @@ def test_a_model_beats_the_baseline_only_with_its_whole_interval(tables, low, be
     assert "Nothing to see" in told
     assert ("best baseline" in told) == (beats is not None)
     assert ("not better than" in told) == (beats is False)
+
+
+@pytest.mark.parametrize(
+    ("trust", "first", "last"), [("ok", "Nothing to see", "Controls"), ("low", "Do not trust", "")]
+)
+def test_the_headlines_tell_what_the_controls_say(tables, trust, first, last):
+    tables["controls"] = pd.DataFrame(
+        {
+            "control": ["neural_shifted", "time_reversed"],
+            "level": "band",
+            "value": [0.03, 0.21],
+            "n": 100,
+            "baseline": 0.05,
+            "trust": ["ok", trust],
+        }
+    )
+    lines = summarise(tables, primary=None, best_baseline=None, q=0.05, p_one_cluster=float("nan"))["headlines"]
+    assert lines[0].startswith(first) and lines[-1].startswith(last)
+    assert ("3.0% to 21.0%" in lines[-1]) == (trust == "ok") and ("21%" in lines[0]) == (trust == "low")
