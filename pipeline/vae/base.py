@@ -1,6 +1,5 @@
 """What all families share: batches with missing modalities, objectives per sample, posteriors, decoding."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -133,7 +132,7 @@ class Experts:
         return members.unsqueeze(-1) & self.speaks.unsqueeze(1)
 
 
-class MultimodalVAE(nn.Module, ABC):
+class MultimodalVAE(nn.Module):
     """Modalities around one latent space with prior N(0, I).
 
     z holds `latent_dim` shared latents, then the private ones of each modality in order (`private_dim`); a decoder
@@ -167,13 +166,13 @@ class MultimodalVAE(nn.Module, ABC):
             start += private.get(name, 0)
         self.register_buffer("speaks", speaks, persistent=False)
 
-    @abstractmethod
     def posterior(self, batch: Batch, given: Collection[str], generator: torch.Generator | None = None) -> Posterior:
         """q(z | those modalities of `given` that a row has); the prior for rows that have none."""
+        raise NotImplementedError
 
-    @abstractmethod
     def objective(self, batch: Batch, step: float, generator: torch.Generator | None = None) -> Objective:
         """What is maximised; `step` is the share of the training that is done, 0 to 1 (it sets beta)."""
+        raise NotImplementedError
 
     def decode(
         self, z: Tensor, *, session: str | None = None, names: Collection[str] | None = None
