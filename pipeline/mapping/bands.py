@@ -1,9 +1,6 @@
 """Frequency bands: where a tuning curve is above half of its peak."""
 
 import numpy as np
-import pandas as pd
-
-RUN_COLUMNS = ["run", "peak_hz", "low_hz", "high_hz", "height", "fwhm_hz", "fwhm_octaves", "edge"]
 
 
 def band_grid_hz(frequency_hz: np.ndarray, *, low_hz: float, high_hz: float, width_hz: float, linear: bool):
@@ -19,11 +16,6 @@ def band_grid_hz(frequency_hz: np.ndarray, *, low_hz: float, high_hz: float, wid
     edges = np.concatenate([[low_hz], middle, [high_hz]])
     joined = int(np.ceil(len(frequency_hz) / 24))
     return np.append(edges[:-1:joined], edges[-1])
-
-
-def floor_level(curves: np.ndarray) -> np.ndarray:
-    """What a curve (..., n_bands) returns to away from its peak: the median over bands, shape (...)."""
-    return np.nanmedian(curves, axis=-1)
 
 
 def peak_bands(curves: np.ndarray, centre_hz: np.ndarray, edges_hz: np.ndarray) -> dict[str, np.ndarray]:
@@ -83,29 +75,6 @@ def _refined(filled, peak, centre_hz):
     offset = np.where(usable & (curvature < 0), 0.5 * (left - right) / np.where(curvature < 0, curvature, -1.0), 0.0)
     step = np.where(offset >= 0, centre_hz[inner + 1] - centre_hz[inner], centre_hz[inner] - centre_hz[inner - 1])
     return centre_hz[peak] + np.where(usable, np.clip(offset, -0.5, 0.5) * step, 0.0)
-
-
-def runs(curve: np.ndarray, centre_hz: np.ndarray, edges_hz: np.ndarray, *, passes: np.ndarray) -> pd.DataFrame:
-    """All bands of one curve, strongest first: runs above half of their own peak, where that peak is in `passes`.
-
-    `curve` (n_bands,) heights over the floor; `passes` (n_bands,) bool: bins above the maximum-null threshold.
-    A lower peak whose run reaches a stronger peak is no run of its own.
-    One row a run: run, peak_hz, low_hz, high_hz, height, fwhm_hz, fwhm_octaves, edge (closed, open).
-    """
-    padded = np.concatenate([[-np.inf], np.where(np.isnan(curve), -np.inf, curve), [-np.inf]])
-    summits = (padded[1:-1] >= padded[:-2]) & (padded[1:-1] > padded[2:]) & (padded[1:-1] > 0) & passes
-    rows: list[dict] = []
-    for top in sorted(np.flatnonzero(summits), key=lambda band: -curve[band]):
-        capped = np.minimum(curve, curve[top] * (1 - 1e-12))
-        capped[top] = curve[top]
-        found = {name: values[0] for name, values in peak_bands(capped[None], centre_hz, edges_hz).items()}
-        low, high = found["low_hz"], found["high_hz"]
-        if any(low <= row["peak_hz"] <= high for row in rows):
-            continue
-        edge = "open" if found.pop("open_low") | found.pop("open_high") else "closed"
-        octaves = float(np.log2(high / low)) if low > 0 else float("nan")
-        rows.append({"run": len(rows), **found, "fwhm_hz": high - low, "fwhm_octaves": octaves, "edge": edge})
-    return pd.DataFrame(rows, columns=RUN_COLUMNS)
 
 
 def overlap(low_a: float, high_a: float, low_b: float, high_b: float) -> float:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.clips import SessionClips
+from pipeline.mapping.bands import overlap
 from pipeline.mapping.choice import Primary, best_baselines, comparison_table, unit_bits
 from pipeline.mapping.clusters import NONE, consensus_clusters, unit_norm
 from pipeline.mapping.controls import pooled_controls
@@ -193,8 +194,6 @@ def latent_tables(
 
 def latents_of_clusters(bands: pd.DataFrame, latents: pd.DataFrame) -> list[str]:
     """For each cluster the latents whose band overlaps its band by half or more and goes with spikes (q <= 0.05)."""
-    from pipeline.mapping.bands import overlap
-
     linked = latents[latents["q"] <= 0.05] if len(latents) else latents
     return [
         ";".join(

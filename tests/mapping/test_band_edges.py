@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.mapping.bands import band_grid_hz, overlap, peak_bands, runs
+from pipeline.mapping.bands import band_grid_hz, overlap, peak_bands
 
 EDGES = 30_000 + 1000.0 * np.arange(96)
 CENTRES = (EDGES[1:] + EDGES[:-1]) / 2
@@ -29,16 +29,6 @@ def test_a_band_at_the_end_of_the_range_is_open():
     assert found["open_high"].tolist() == [False, True]
     assert found["low_hz"][0] == 30_000
     assert found["high_hz"][1] == 61_000
-
-
-def test_two_peaks_are_two_runs_and_a_shoulder_is_none():
-    curve = gaussian(50_000, 3000) + 0.7 * gaussian(90_000, 3000) + 0.3 * gaussian(54_500, 1000)
-    found = runs(curve, CENTRES, EDGES, passes=curve > 0.2)
-    assert found["run"].tolist() == [0, 1]
-    np.testing.assert_allclose(found["peak_hz"], [50_000, 90_000], atol=600)
-    assert found["fwhm_octaves"][1] == pytest.approx(np.log2(found["high_hz"][1] / found["low_hz"][1]))
-    assert len(runs(curve, CENTRES, EDGES, passes=curve > 0.9)) == 1
-    assert len(runs(curve, CENTRES, EDGES, passes=curve > 2)) == 0
 
 
 @pytest.mark.parametrize(
