@@ -104,6 +104,7 @@ def bin_session(
             "session": session,
             "subject": subject,
             "bin_width_s": bin_width_s,
+            "kind": "spikes",
             "clock_drift_ppm": clock.drift_ppm,
             "clock_residual_ms": clock.residual_s * 1e3,
             "clock_source": clock.source,
