@@ -12,7 +12,7 @@ from warnings import warn
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.sessions import SYNC_FORMS, sync_kind
+from pipeline.sync import SYNC_FORMS, sync_kind
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -12,14 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import InputError, InputErrors, nearest
+from pipeline.sync import SYNC_FORMS, pulse_channels, sync_kind
 
 COLUMNS = ("session", "subject", "audio", "nwb", "sync", "annotations", "condition")
 REQUIRED = ("session", "subject")
-SYNC_FORMS = (
-    "empty (one clock)",
-    "a number (offset_s: NWB time = audio time + offset_s)",
-    "a CSV with the columns audio_s, nwb_s",
-)
 
 
 @dataclass(frozen=True)
@@ -86,20 +82,17 @@ def find_session(sheet: str | Path, name: str) -> Session:
     return sessions[name]
 
 
-def sync_kind(text: str) -> str:
-    """What a `sync` cell holds: 'none', 'number' (offset_s), 'channel' (of pulses) or 'file' (CSV)."""
-    if not text:
-        return "none"
-    try:
-        float(text)
-    except ValueError:
-        return "channel" if re.match(r"(wav|nwb):", text) else "file"
-    return "number"
+def split_annotations(path: str | Path) -> tuple[Path, str | None]:
+    """The file that a cell of `annotations` names, and the path of the table in it ("file.nwb:/intervals/NAME")."""
+    inside_nwb = re.fullmatch(r"(.+\.nwb):(/.+)", str(path))
+    return (Path(inside_nwb[1]), inside_nwb[2]) if inside_nwb else (Path(path), None)
 
 
 def absent_files(session: Session) -> list[tuple[str, Path]]:
     """Column and path of every file of the session that is not there."""
-    named = [("audio", path) for path in session.audio] + [("nwb", session.nwb), ("annotations", session.annotations)]
+    named = [("audio", path) for path in session.audio] + [("nwb", session.nwb)]
+    if session.annotations is not None:
+        named.append(("annotations", split_annotations(session.annotations)[0]))
     if sync_kind(session.sync) == "file":
         named.append(("sync", Path(session.sync)))
     return [(column, path) for column, path in named if path is not None and not path.is_file()]
@@ -182,6 +175,25 @@ def _read_row(row: dict[str, str], *, sheet: Path, line: int) -> tuple[Session, 
     if not audio and not row.get("nwb"):
         problems.append(InputError("neither audio nor nwb", where=where, mend="give at least one"))
     sync, sync_problem = _read_sync(row.get("sync", ""), sheet=sheet, where=where)
+    if sync_kind(sync) == "channel" and not (audio and row.get("nwb")):
+        sync_problem.append(
+            InputError(
+                "sync: pulses are matched between sound and NWB",
+                where=where,
+                found=sync,
+                mend="give both audio and nwb, or leave sync empty",
+            )
+        )
+    annotations = row.get("annotations", "")
+    if sync_kind(sync) != "none" and re.search(r"\.nwb(:/.*)?$", annotations):
+        problems.append(
+            InputError(
+                "annotations inside an NWB file are on its clock, but this session has two",
+                where=where,
+                found=f"annotations {annotations}, sync {sync}",
+                mend="export the calls to a CSV (start_s, stop_s) on the audio clock",
+            )
+        )
     session = Session(
         name=name,
         subject=row["subject"],
@@ -202,6 +214,11 @@ def _read_sync(text: str, *, sheet: Path, where: object) -> tuple[str, list[Inpu
     if re.fullmatch(r"[+-]?\d+,\d+", text):
         mend = f"write {text.replace(',', '.')}"
         return text, [InputError("sync: decimal comma", where=where, found=text, mend=mend)]
+    if kind == "channel":
+        try:
+            pulse_channels(text)
+        except InputError as problem:
+            return text, [InputError(str(problem), where=where)]
     return (str(_resolve(text, sheet)) if kind == "file" else text), []
 
 

@@ -4,7 +4,8 @@ import sys
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.sessions import find_session, read_sessions, scan_sheet, sync_kind
+from pipeline.sessions import find_session, read_sessions, scan_sheet
+from pipeline.sync import pulse_channels, sync_kind
 
 HEADER = "session\tsubject\taudio\tnwb\tsync\tannotations\tcondition"
 
@@ -143,6 +144,35 @@ def test_find_session_looks_only_at_its_own_files(write):
 )
 def test_sync_kinds(text, kind):
     assert sync_kind(text) == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("wav:1@nwb:/acquisition/ttl", (1, False, "", "/acquisition/ttl", "", None)),
+        ("wav:lsb@nwb:/stimulus/presentation/ttl-1/", (0, True, "", "/stimulus/presentation/ttl-1", "", None)),
+        ("wav:lsb2#falling@nwb:/a/b#rising@-12.5", (2, True, "falling", "/a/b", "rising", -12.5)),
+        ("wav:0@nwb:/a b#sync pulse", (0, False, "", "/a b", "sync pulse", None)),
+    ],
+)
+def test_pulse_channels(text, expected):
+    parts = pulse_channels(text)
+    assert expected == tuple(
+        getattr(parts, name) for name in ("channel", "bit", "edge", "nwb_path", "selection", "offset_s")
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["wav:@nwb:/a", "wav:1", "wav:x@nwb:/a", "wav:1@nwb:a", "wav:1#up@nwb:/a", "wav:1@nwb:/a@soon", "wav:1@nwb:/a@nan"],
+)
+def test_unreadable_pulse_channels_tell_the_form(write, text):
+    told = message(write(f"s1\tanna\ta.wav\ta.nwb\t{text}", files=["a.wav", "a.nwb"]))
+    assert "wav:CHANNEL@nwb:/PATH" in told and text in told
+
+
+def test_pulse_channels_need_both_recordings(write):
+    assert "give both audio and nwb" in message(write("s1\tanna\ta.wav\t\twav:1@nwb:/a", files=["a.wav"]))
 
 
 def test_reading_the_sheet_loads_nothing_heavy():

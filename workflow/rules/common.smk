@@ -11,8 +11,9 @@ sys.path.insert(0, str(REPOSITORY))  # a checkout works without being installed
 from pipeline.config import load_config, subtree
 from pipeline.errors import InputError
 from pipeline.mapping.tables import TABLES
-from pipeline.sessions import read_sessions, sync_kind
+from pipeline.sessions import read_sessions, split_annotations
 from pipeline.steps import steps
+from pipeline.sync import sync_kind
 
 ENVIRONMENT = f"{REPOSITORY}/environment.yml"
 
@@ -102,15 +103,16 @@ def sound(wildcards) -> list[str]:
 
 
 def spikes(wildcards) -> list[str]:
-    """The files that hold a session's spikes and what its clock is read from."""
+    """The files that hold a session's spikes and what its clock is read from: pulses may be a channel of the sound."""
     session = sessions[wildcards.session]
-    return [shortest(p) for p in (session.nwb, *pulses_of(session)) if p]
+    pulses = session.audio if sync_kind(session.sync) == "channel" else pulses_of(session)
+    return [shortest(p) for p in (session.nwb, *pulses) if p]
 
 
 def labels(wildcards) -> list[str]:
     """The laboratory's own table of calls, where there is one."""
     path = sessions[wildcards.session].annotations
-    return [shortest(path)] if path else []
+    return [shortest(split_annotations(path)[0])] if path else []
 
 
 def every_session(name: str) -> list[str]:
