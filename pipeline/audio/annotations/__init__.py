@@ -1,0 +1,189 @@
+"""A lab's own call labels, which replace detection: one file a format, found by its name.
+
+A format's file holds `SUFFIXES` and `read_table(path, inside) -> Table`; the columns of all tools are in `layouts`.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.audio.annotations.layouts import LAYOUTS, LEVELS, WITHOUT_HEADER, Columns, Table, find_columns, number
+from pipeline.discovery import load, names_in
+from pipeline.errors import InputError, InputErrors, nearest
+from pipeline.sessions import split_annotations
+
+MOST_PROBLEMS = 20  # a wrong unit fails in every row; nobody reads more
+ROUNDING_S = 1e-6
+OVERHANG_S = 0.005  # a call may end so far outside the audio: tools round, and count in frames
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Labelled calls in the order of their starts."""
+
+    start_s: np.ndarray  # (n_calls,)
+    stop_s: np.ndarray  # (n_calls,)
+    labels: list[str]
+    level_db: np.ndarray  # (n_calls,) level or signal-to-noise ratio, NaN where the file tells none
+
+
+def read_annotations(
+    path: str | Path, *, audio_start_s: float, audio_stop_s: float
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Read calls from a file of any known layout; `file.nwb:/intervals/NAME` names a table in an NWB file.
+
+    Returns start and stop, s on the audio clock, each of shape (n_calls,), and labels, all sorted by start.
+
+    Raises InputError (all problems at once) where the layout is unknown, a value is no number, a call stops before
+    it starts or lies outside the audio, `audio_start_s` to `audio_stop_s`. Warns of a table without calls and of
+    calls that were cut at the ends of the audio.
+    """
+    calls = read_calls(path, audio_start_s=audio_start_s, audio_stop_s=audio_stop_s)
+    return calls.start_s, calls.stop_s, calls.labels
+
+
+def read_calls(path: str | Path, *, audio_start_s: float = -np.inf, audio_stop_s: float = np.inf) -> Calls:
+    """As `read_annotations`, with the level of each call where the file has one."""
+    file, inside = split_annotations(path)
+    table = _read_table(file, inside)
+    columns = WITHOUT_HEADER if table.header is None else find_columns(table.header)
+    if columns is None:
+        raise _unknown(path, table.header)
+    kept = _kept(table, columns, file)
+    if not kept:
+        warnings.warn(f"{path}: the annotations hold no calls", stacklevel=2)
+    times_s = np.array([_times(table.rows[row], columns) for row in kept], float).reshape(-1, 2)
+    lines = [table.lines[row] for row in kept]
+    inside_audio = _checked(times_s, lines, path=path, audio_start_s=audio_start_s, audio_stop_s=audio_stop_s)
+    order = np.lexsort((inside_audio[:, 1], inside_audio[:, 0]))
+    label, level = columns.first(columns.layout.labels), columns.first(LEVELS)
+    rows = [table.rows[kept[position]] for position in order]
+    return Calls(
+        start_s=inside_audio[order, 0],
+        stop_s=inside_audio[order, 1],
+        labels=[_text(row, label) for row in rows],
+        level_db=np.array([_number(row, level) for row in rows], float),
+    )
+
+
+def _read_table(file: Path, inside: str | None) -> Table:
+    import pipeline.audio.annotations as package
+
+    formats = [load(package, name, what="format") for name in names_in(package, beside={"layouts"})]
+    suffixes = sorted({suffix for module in formats for suffix in module.SUFFIXES})
+    if not file.is_file():
+        raise InputError("cannot read the annotations: no such file", where=file)
+    module = next((module for module in formats if file.suffix.lower() in module.SUFFIXES), None)
+    if module is None:
+        raise InputError(
+            "not a format of annotations that can be read",
+            where=file,
+            found=file.suffix or "no suffix",
+            allowed=suffixes,
+            mend="export the calls from your tool as CSV",
+        )
+    try:
+        return module.read_table(file, inside)
+    except OSError as error:
+        raise InputError("cannot read the annotations", where=file, found=error.strerror or error) from error
+
+
+def _unknown(path: object, header: list[str]) -> InputError:
+    close = {name: nearest(name, map(str, header)) for name in ("start_s", "stop_s")}
+    renamed = [f"{found!r} to {name}" for name, found in close.items() if found]
+    return InputError(
+        "the annotations have no columns of a known layout",
+        where=path,
+        found=", ".join(map(str, header)),
+        allowed=[str(layout) for layout in LAYOUTS],
+        mend=f"rename {' and '.join(renamed)}" if renamed else "begin the file with the line: start_s,stop_s,label",
+    )
+
+
+def _kept(table: Table, columns: Columns, path: Path) -> list[int]:
+    """Rows that are calls: without those that the tool or its user refused, and each selection of Raven once."""
+    rows = range(len(table.rows))
+    if columns.layout.refused:
+        name, refused = columns.layout.refused
+        cell = columns.names.get(name)
+        rows = [row for row in rows if _text(table.rows[row], cell).lower() not in refused]
+    selection, view = columns.names.get("selection"), columns.names.get("view")
+    if selection is not None and view is not None:
+        first: dict[str, int] = {}
+        for row in rows:
+            first.setdefault(_text(table.rows[row], selection) or f"row {row}", row)
+        rows = list(first.values())
+    file = columns.names.get("file") if columns.layout.tool == "DeepSqueak" else None
+    files = {_text(table.rows[row], file) for row in rows} if file is not None else set()
+    if len(files) > 1:
+        raise InputError(
+            "several recordings in one table of calls",
+            where=path,
+            found=", ".join(sorted(files)[:5]),
+            mend="export each recording's calls to a file of their own",
+        )
+    return list(rows)
+
+
+def _checked(
+    times_s: np.ndarray, lines: list[int], *, path: object, audio_start_s: float, audio_stop_s: float
+) -> np.ndarray:
+    """Starts and stops, shape (n_calls, 2), cut at the ends of the audio.
+
+    Raises InputError, or InputErrors, for rows that are no calls within it.
+    """
+    start_s, stop_s = times_s.T
+    with np.errstate(invalid="ignore"):  # NaN fails every comparison
+        fine = (
+            np.isfinite(times_s).all(axis=1)
+            & (start_s >= audio_start_s - OVERHANG_S)
+            & (start_s < stop_s)
+            & (stop_s <= audio_stop_s + OVERHANG_S)
+            & (start_s < audio_stop_s)
+            & (stop_s > audio_start_s)
+        )
+    known = np.isfinite([audio_start_s, audio_stop_s]).all()
+    allowed = f"{audio_start_s:g} <= start < stop <= {audio_stop_s:g}" if known else "start < stop"
+    bad = np.flatnonzero(~fine)
+    problems = [
+        InputError(
+            "not a call within the recording" if known else "not a call",
+            where=f"{path}, line {lines[row]}",
+            found=f"start {start_s[row]:g} s, stop {stop_s[row]:g} s".replace("nan s", "is no number"),
+            allowed=f"numbers, {allowed}",
+            mend="give seconds on the audio clock, from the start of the session's first file",
+        )
+        for row in bad[:MOST_PROBLEMS]
+    ]
+    if len(bad) > MOST_PROBLEMS:
+        problems.append(InputError(f"{len(bad) - MOST_PROBLEMS} more rows like these", where=path))
+    if problems:
+        raise problems[0] if len(problems) == 1 else InputErrors(problems)
+    cut_s = np.clip(times_s, audio_start_s, audio_stop_s)
+    n_cut = int((np.abs(cut_s - times_s).max(axis=1, initial=0) > ROUNDING_S).sum())
+    if n_cut:
+        warnings.warn(
+            f"{path}: {n_cut} calls end up to {1e3 * OVERHANG_S:g} ms outside the audio and are cut there", stacklevel=3
+        )
+    return cut_s
+
+
+def _times(row: Sequence, columns: Columns) -> tuple[float, float]:
+    return tuple(
+        _number(row, cell) * unit_s for cell, unit_s in zip((columns.start, columns.stop), columns.units_s, strict=True)
+    )
+
+
+def _number(row: Sequence, cell: int | None) -> float:
+    """The number in a cell, NaN where there is none."""
+    try:
+        return number(row[cell])
+    except (TypeError, ValueError, IndexError):
+        return np.nan
+
+
+def _text(row: Sequence, cell: int | None) -> str:
+    return "" if cell is None or cell >= len(row) else str(row[cell]).strip()
