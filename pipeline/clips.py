@@ -18,7 +18,8 @@ class SessionClips:
     """The clips of one session, in memory.
 
     `spectrogram`  Shape (n_clips, n_frequencies, n_frames), float32 dB above the noise floor; NaN without audio.
-    `counts`       Shape (n_clips, n_units, n_bins), float32 spikes per bin; NaN where the bin is missing.
+    `counts`       Shape (n_clips, n_units, n_bins), float32; NaN where the bin is missing. By `kind`: "spikes", their
+                   number in a bin; "traces" (calcium, band power of LFP), less their mean over training, in SDs.
     `present`      Shape (n_clips, 2), bool: audio, neural; neural is present if at least one count is.
     `start_s`      Shape (n_clips,), session seconds; `call`, `bout` (-1: none) and `split` likewise.
     `frame_s`, `bin_s`  seconds after the clip's start: frame centres and bin starts.
@@ -38,6 +39,7 @@ class SessionClips:
     frame_s: np.ndarray
     bin_s: np.ndarray
     bin_width_s: float
+    kind: str = "spikes"
 
     def __len__(self) -> int:
         return len(self.start_s)
@@ -77,4 +79,5 @@ def read_clips(path: str | Path) -> SessionClips:
         frame_s=clips["frame"].values.astype(float),
         bin_s=clips["bin"].values.astype(float),
         bin_width_s=float(clips.attrs["bin_width_s"]),
+        kind=str(clips.attrs["kind"]),
     )

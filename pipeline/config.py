@@ -96,8 +96,8 @@ class Models(Section):
     families: list[str] = Field(["unimodal", "mvae", "mopoe"], min_length=1, description="families to train, or 'all'")
     latent_dims: list[int] = Field([32], min_length=1, description="numbers of latent dimensions to train")
     seeds: list[int] = Field([0, 1, 2], min_length=1, description="seeds to train; 3 for stability, 5 to publish")
-    neural_likelihood: Literal["poisson", "negative_binomial", "gaussian"] = Field(
-        "poisson", description="distribution of counts (gaussian: for calcium traces)"
+    neural_likelihood: Literal["auto", "poisson", "negative_binomial", "gaussian"] = Field(
+        "auto", description="distribution of counts; auto: poisson for spikes, gaussian for traces (calcium, LFP power)"
     )
     audio_likelihood: Literal["gaussian", "laplace"] = Field("gaussian", description="distribution of spectrogram bins")
     audio_weight: float | Literal["dim"] = Field(

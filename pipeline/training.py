@@ -32,6 +32,7 @@ from pipeline.seeds import numpy_generator, torch_generator
 from pipeline.storage import write_table, written_whole
 from pipeline.vae.assembly import to_batch
 from pipeline.vae.base import Batch, MultimodalVAE
+from pipeline.vae.likelihoods.gaussian import Gaussian
 from pipeline.vae.likelihoods.negative_binomial import NegativeBinomial
 from pipeline.vae.likelihoods.poisson import Poisson
 
@@ -91,8 +92,8 @@ def train(
 ) -> pd.DataFrame:
     """Fit `model` in place to the clips of split `train`; its best weights on split `validation` are kept.
 
-    The best epoch has the most validation bits/spike from audio to neural, where the family generates across
-    modalities, units have counts and clips hold both; else the highest validation objective. Parameters that
+    The best epoch has the most validation bits/spike (of traces: bits a bin) from audio to neural, where the family
+    generates across modalities and clips hold both; else the highest validation objective. Parameters that
     do not require gradients stay as they are. Returns the history, one row an epoch, which is also written to
     `history_path` (CSV) and beside it as TensorBoard events. `checkpoint_path` is written after each epoch and
     deleted at the end; a checkpoint of another training is ignored.
@@ -104,7 +105,7 @@ def train(
     validation = _batches_of(model, clips, "validation", fabric)
     mark = _fingerprint(model, training, schedule, seed)
     model.to(fabric.device)
-    rates = _mean_counts(model, training)
+    rates = _mean_counts(model, training, kind=clips[0].kind)
     forward, optimizer = fabric.setup(_Forward(model), _optimizer(model, schedule))
     now, best = Progressed(), copy.deepcopy(model.state_dict())
     saved = _read_checkpoint(checkpoint_path, mark, fabric.device)
@@ -123,7 +124,7 @@ def train(
             started = time.perf_counter()
             row = _run_epoch(fabric, forward, optimizer, training, now, schedule, seed)
             row |= _validate(model, validation, rates, seed)
-            score = row["bits_per_spike"] if math.isfinite(row["bits_per_spike"]) else row["validation_objective"]
+            score = row["neural_bits"] if math.isfinite(row["neural_bits"]) else row["validation_objective"]
             if not math.isfinite(row["train_objective"]):
                 raise InputError(
                     "the training diverged",
@@ -229,7 +230,7 @@ def _pieces(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
 
 @torch.no_grad()
 def _validate(model: MultimodalVAE, validation: list[Batch], rates: dict[str, Tensor], seed: int) -> dict[str, float]:
-    """Objective with the final beta, its terms, and bits/spike from audio to neural (NaN where there is none).
+    """Objective with the final beta, its terms, and `neural_bits`: what `cross_gain` says, NaN where it says nothing.
 
     The same noise in every epoch, so that epochs differ by their weights only.
     """
@@ -237,7 +238,7 @@ def _validate(model: MultimodalVAE, validation: list[Batch], rates: dict[str, Te
     device = model.speaks.device
     noise = torch_generator(seed, "validation", device=str(device))
     sums: dict[str, float] = {}
-    gain, n_spikes = 0.0, 0.0
+    gain, size = 0.0, 0.0
     for batch in validation:
         for rows in torch.arange(len(batch)).split(CHUNK):
             piece = batch.take(rows.to(next(iter(batch.present.values())).device)).to(device)
@@ -246,16 +247,18 @@ def _validate(model: MultimodalVAE, validation: list[Batch], rates: dict[str, Te
                 sums[name] = sums.get(name, 0.0) + float(value.sum())
             if batch.session in rates:
                 more = cross_gain(model, piece, rates[batch.session], noise)
-                gain, n_spikes = gain + more[0], n_spikes + more[1]
+                gain, size = gain + more[0], size + more[1]
     n = sum(len(batch) for batch in validation)
-    bits = gain / (math.log(2) * n_spikes) if n_spikes else math.nan
-    return {f"validation_{name}": value / n for name, value in sums.items()} | {"bits_per_spike": bits}
+    bits = gain / (math.log(2) * size) if size else math.nan
+    return {f"validation_{name}": value / n for name, value in sums.items()} | {"neural_bits": bits}
 
 
+@torch.no_grad()
 def cross_gain(model: MultimodalVAE, batch: Batch, rates: Tensor, generator: torch.Generator) -> tuple[float, float]:
-    """Poisson log-likelihood of the counts given the audio over that of mean counts `rates` (n_units,), nats; spikes.
+    """Log-likelihood of the counts given the audio over that of mean counts `rates` (n_units,), nats; number of spikes.
 
-    The prediction is the mean over posterior samples of the decoded expected count.
+    The likelihood is Poisson; of traces it is Gaussian with an SD of 1, and the number is that of bins. The prediction
+    is the mean over posterior samples of the decoded expected count.
     """
     both = batch.present["audio"] & batch.present["neural"]
     if not both.any():
@@ -265,22 +268,25 @@ def cross_gain(model: MultimodalVAE, batch: Batch, rates: Tensor, generator: tor
     expected = model.decode(z, session=batch.session, names=["neural"])["neural"].mean.mean(0)  # (n, u, bin)
     counts = paired.data["neural"]
     null = rates.unsqueeze(-1)
+    if model.modalities["neural"].likelihood is Gaussian:
+        gain = ((counts - null) ** 2 - (counts - expected) ** 2) / 2
+        return float(gain.nansum()), float(counts.isfinite().sum())
     gain = counts * torch.log(expected / null) - (expected - null)
     return float(gain.nansum()), float(counts.nansum())
 
 
-def _mean_counts(model: MultimodalVAE, training: list[Batch]) -> dict[str, Tensor]:
-    """Mean count of each unit in training, by session; empty where bits/spike have no meaning for the model."""
+def _mean_counts(model: MultimodalVAE, training: list[Batch], *, kind: str) -> dict[str, Tensor]:
+    """Mean count of each unit in training, by session; empty where `cross_gain` has no meaning for the model."""
     if not model.cross_generates or not {"audio", "neural"} <= set(model.modalities):
         return {}
-    if model.modalities["neural"].likelihood not in (Poisson, NegativeBinomial):
+    if kind == "spikes" and model.modalities["neural"].likelihood not in (Poisson, NegativeBinomial):
         return {}
     rates = {}
     for batch in training:
         if batch.present.get("neural", torch.zeros(1)).any():
             counts = batch.data["neural"][batch.present["neural"]]
-            floor = 0.5 / counts[:, 0].numel()
-            rates[batch.session] = counts.nanmean((0, 2)).nan_to_num(nan=0.0).clamp(min=floor).to(model.speaks.device)
+            means = counts.nanmean((0, 2)).nan_to_num(nan=0.0).to(model.speaks.device)
+            rates[batch.session] = means.clamp(min=0.5 / counts[:, 0].numel()) if kind == "spikes" else means
     return rates
 
 

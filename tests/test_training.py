@@ -1,5 +1,7 @@
 """The loop: reproducible, resumable to the same weights, and it learns what was planted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -166,11 +168,11 @@ def test_learns_the_planted_tuning_and_keeps_the_best_epoch(tmp_path):
     clips = [make_clips(n=600)]
     model, _ = build(clips)
     history = fit(model, clips, tmp_path, max_epochs=25, patience=25)
-    assert history["bits_per_spike"].max() > 0.1
+    assert history["neural_bits"].max() > 0.1
     held_out = training._batches_of(model, clips, "validation", Fabric(accelerator="cpu"))
     rates = {"a": torch.as_tensor(np.nanmean(clips[0].where("train").counts, (0, 2)), dtype=torch.float32)}
-    again = training._validate(model, held_out, rates, 0)["bits_per_spike"]
-    assert again == pytest.approx(history["bits_per_spike"].max(), rel=1e-4)
+    again = training._validate(model, held_out, rates, 0)["neural_bits"]
+    assert again == pytest.approx(history["neural_bits"].max(), rel=1e-4)
 
 
 def test_stops_when_validation_does_not_improve(tmp_path):
@@ -178,7 +180,7 @@ def test_stops_when_validation_does_not_improve(tmp_path):
     clips[0].counts[:] = np.random.default_rng(0).poisson(0.3, clips[0].counts.shape)
     model, _ = build(clips)
     history = fit(model, clips, tmp_path, max_epochs=200, patience=3, learning_rate=0.02)
-    best = history["bits_per_spike"].idxmax()
+    best = history["neural_bits"].idxmax()
     assert len(history) == best + 1 + 3
 
 
@@ -190,7 +192,7 @@ def test_sessions_with_one_modality_train(tmp_path):
         assert list(spec["sessions"]) == ["a", "deaf"]
         assert np.isfinite(history["validation_objective"]).all()
         assert all(torch.isfinite(value).all() for value in model.state_dict().values())
-        assert np.isfinite(history["bits_per_spike"]).all() == (family != "unimodal")
+        assert np.isfinite(history["neural_bits"]).all() == (family != "unimodal")
 
 
 @pytest.mark.parametrize("name", ["audio", "neural"])
@@ -199,7 +201,7 @@ def test_a_single_modality_is_enough(tmp_path, name):
     model, spec = build(clips)
     history = fit(model, clips, tmp_path, max_epochs=2)
     assert spec["modalities"] == [name]
-    assert history["bits_per_spike"].isna().all()
+    assert history["neural_bits"].isna().all()
     assert np.isfinite(history[f"validation_{name}"]).all()
 
 
@@ -209,7 +211,28 @@ def test_other_likelihoods_train(tmp_path, likelihood):
     model, _ = build(clips, neural_likelihood=likelihood, audio_likelihood="laplace")
     history = fit(model, clips, tmp_path, max_epochs=2)
     assert np.isfinite(history["validation_objective"]).all()
-    assert np.isfinite(history["bits_per_spike"]).all() == (likelihood == "negative_binomial")
+    assert np.isfinite(history["neural_bits"]).all() == (likelihood == "negative_binomial")
+
+
+def test_traces_take_a_gaussian_and_stop_by_bits_a_bin(tmp_path):
+    clips = make_clips(n=600)
+    traces = np.log1p(clips.counts)
+    traces = (traces - np.nanmean(traces)) / np.nanstd(traces)
+    clips = [replace(clips, counts=traces, kind="traces")]
+    model, spec = build(clips, neural_likelihood="auto")
+    assert spec["likelihoods"]["neural"] == "gaussian" and spec["kind"] == "traces"
+    history = fit(model, clips, tmp_path, max_epochs=15)
+    assert history["neural_bits"].max() > 0.03
+    batch = training._batches_of(model, clips, "validation", Fabric(accelerator="cpu"))[0]
+    null = torch.zeros(traces.shape[1])
+    gain, n = training.cross_gain(model, batch, null, torch.Generator().manual_seed(0))
+    z = model.posterior(batch, ["audio"]).rsample(training.VALIDATION_SAMPLES, torch.Generator().manual_seed(0))
+    expected = model.decode(z, session="a")["neural"].mean.mean(0)
+    unit = torch.distributions.Normal(expected, 1.0), torch.distributions.Normal(torch.zeros_like(expected), 1.0)
+    seen = batch.data["neural"].isfinite()
+    x = batch.data["neural"].nan_to_num()
+    assert gain == pytest.approx(float((unit[0].log_prob(x) - unit[1].log_prob(x))[seen].sum()), rel=1e-4)
+    assert n == seen.sum()
 
 
 def test_frozen_weights_stay_when_a_session_is_added(tmp_path):

@@ -60,7 +60,8 @@ def make_clips(
     edge_s = start_bin[:, np.newaxis] * bin_width_s + np.linspace(0, duration_s, n_frames + 1)
     pooled, has_audio = pool_power(spectrogram, clock.to_audio(edge_s), n_bands=n_bands)
     windows = window_counts(counts, start_bin + first_bin, n_bins=n_bins)
-    has_counts = (windows != MISSING_COUNT).any((1, 2))
+    is_spikes = counts.attrs["kind"] == "spikes"
+    has_counts = (windows != MISSING_COUNT if is_spikes else np.isfinite(windows)).any((1, 2))
     kept = np.flatnonzero(has_audio | has_counts)
     if not len(kept):
         raise InputError(
@@ -96,11 +97,13 @@ def make_clips(
             stacklevel=2,
         )
     names = calls["call"].to_numpy(int)
+    windows = windows[kept] if is_spikes else in_training_sds(windows[kept], split == "train")
+    encoding = {"units": "1", "_FillValue": np.int16(MISSING_COUNT)} if is_spikes else {"units": "SD"}
     width_s = duration_s / n_frames
     return xr.Dataset(
         {
             "spectrogram": (("clip", "frequency", "frame"), pooled[kept], {"units": "dB"}),
-            "counts": (("clip", "unit", "bin"), windows[kept], {"units": "1", "_FillValue": np.int16(MISSING_COUNT)}),
+            "counts": (("clip", "unit", "bin"), windows, encoding),
             "present": (("clip", "modality"), np.c_[has_audio, has_counts][kept]),
             "start_s": ("clip", start_s, {"units": "s"}),
             "call": ("clip", np.where(call >= 0, names[call] if len(names) else -1, -1).astype(np.int32)),
@@ -120,6 +123,7 @@ def make_clips(
             "bin_width_s": bin_width_s,
             "duration_s": duration_s,
             "mode": mode,
+            "kind": counts.attrs["kind"],
             "guard_s": used_guard_s,
         },
     )
@@ -155,14 +159,29 @@ def check_frames(*, duration_s: float, n_frames: int, hop_s: float) -> None:
 def window_counts(counts: xr.Dataset, first_bin: np.ndarray, *, n_bins: int) -> np.ndarray:
     """Counts of `n_bins` bins from bin number `first_bin` of each clip, Shape (n_clips,).
 
-    Returns Shape (n_clips, n_units, n_bins), int16; MISSING_COUNT where the bin is not valid or outside the grid.
+    Returns Shape (n_clips, n_units, n_bins): int16, or float32 for traces; MISSING_COUNT, or NaN, where the bin is not
+    valid or outside the grid.
     """
     origin = round(float(counts["bin"].values[0]) / float(counts.attrs["bin_width_s"]))
-    known = np.where(counts["valid"].values, counts["counts"].values.astype(np.int16), np.int16(MISSING_COUNT))
-    known = np.concatenate([known, np.full((1, known.shape[1]), MISSING_COUNT, np.int16)])  # the last row: outside
+    missing = np.int16(MISSING_COUNT) if counts.attrs["kind"] == "spikes" else np.float32(np.nan)
+    known = np.where(counts["valid"].values, counts["counts"].values.astype(missing.dtype), missing)
+    known = np.concatenate([known, np.full((1, known.shape[1]), missing)])  # the last row: outside
     row = first_bin[:, np.newaxis] - origin + np.arange(n_bins)
     row[(row < 0) | (row >= len(known) - 1)] = len(known) - 1
     return np.ascontiguousarray(known[row].transpose(0, 2, 1))
+
+
+def in_training_sds(traces: np.ndarray, is_training: np.ndarray) -> np.ndarray:
+    """Traces (n_clips, n_units, n_bins) less each unit's mean over the training clips (n_clips,), in their SDs.
+
+    A unit that never moves in training is missing throughout: there is no scale to read it on.
+    """
+    known = traces[is_training].swapaxes(0, 1).reshape(traces.shape[1], -1).astype(np.float64)
+    size = np.isfinite(known).sum(axis=1)
+    mean = np.nansum(known, axis=1) / np.maximum(size, 1)
+    variance = np.nansum((known - mean[:, None]) ** 2, axis=1) / np.maximum(size, 1)
+    sd = np.where(variance > np.square(1e-6 * np.maximum(np.abs(mean), 1e-12)), np.sqrt(variance), np.nan)
+    return ((traces - mean[:, None]) / sd[:, None]).astype(np.float32)
 
 
 def _place(

@@ -59,7 +59,7 @@ def baseline_metrics(clips: SessionClips, *, chunk_s: float, min_peak_db: float)
 def count_predictions(training: SessionClips, held: dict[str, HeldOut]) -> Iterable[tuple[str, dict[str, np.ndarray]]]:
     """Predict held-out counts from nothing, time, level and sound.
 
-    Yields (baseline, {split: expected counts (n_clips, n_units, n_bins)}).
+    Yields (baseline, {split: expected counts (n_clips, n_units, n_bins)}). Traces have no Poisson regression.
     """
     parts = {"train": training, **{split: part.clips for split, part in held.items()}}
     reference = held["validation"].mean_counts
@@ -67,10 +67,11 @@ def count_predictions(training: SessionClips, held: dict[str, HeldOut]) -> Itera
     yield from _chosen("drift", drift(parts, reference=reference), held)
     yield from _chosen("level", ridge([fitted_ridge(lagged_design(parts, n_bands=1))]), held)
     lagged = lagged_design(parts)
-    yield from _chosen("poisson_glm", poisson(lagged), held)
+    if training.kind == "spikes":
+        yield from _chosen("poisson_glm", poisson(lagged), held)
     designs = [fitted_ridge(lagged), fitted_ridge(whole_design(parts))]
     yield from _chosen("ridge", ridge(designs), held)
-    yield from _chosen("reduced_rank", reduced_rank(designs, reference=reference), held)
+    yield from _chosen("reduced_rank", reduced_rank(designs, noise_sd=held["validation"].noise_sd), held)
 
 
 def _chosen(name: str, candidates: Candidates, held: dict[str, HeldOut]):
@@ -81,6 +82,7 @@ def _chosen(name: str, candidates: Candidates, held: dict[str, HeldOut]):
         reference=validation.mean_counts,
         floors=candidates.floors,
         per_unit=candidates.per_unit,
+        kind=validation.clips.kind,
     )
     predicted = {
         split: choice.assemble(lambda index, split=split: candidates.predict(split, index), part.mean_counts)

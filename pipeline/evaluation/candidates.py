@@ -74,19 +74,19 @@ def ridge(designs: list[tuple[Design, LinearPath]]) -> Candidates:
     return Candidates(n_penalties * len(designs), predict, FLOORS)
 
 
-def reduced_rank(designs: list[tuple[Design, LinearPath]], *, reference: np.ndarray) -> Candidates:
-    """Reduced-rank regression on each design, for some penalties and ranks."""
+def reduced_rank(designs: list[tuple[Design, LinearPath]], *, noise_sd: np.ndarray) -> Candidates:
+    """Reduced-rank regression on each design, for some penalties and ranks; `noise_sd` (n_units,) weighs the units."""
     readings, options = [], []
     for design, path in designs:
         repeats = 1 if design.per_bin else design.n_bins
-        noise_sd = np.sqrt(np.repeat(reference, repeats))
+        output_sd = np.repeat(noise_sd, repeats)
         features = design.features["train"]
         mean_x = features.mean(axis=0)
         some = features[:: max(len(features) // MOMENT_ROWS, 1)] - mean_x
         for index in range(N_RANK_PENALTIES):
-            directions = rank_directions(path=path, index=index, features=some, output_scale=noise_sd, most=max(RANKS))
-            reading = path.weights[index] @ (directions / noise_sd[:, None])  # (n_features, n_directions)
-            writing = (directions * noise_sd[:, None]).T
+            directions = rank_directions(path=path, index=index, features=some, output_scale=output_sd, most=max(RANKS))
+            reading = path.weights[index] @ (directions / output_sd[:, None])  # (n_features, n_directions)
+            writing = (directions * output_sd[:, None]).T
             mean = path.intercepts[index] + mean_x @ path.weights[index]
             readings.append((design, reading, mean_x @ reading))
             options += [(len(readings) - 1, writing[:rank], mean) for rank in RANKS if rank <= len(writing)]

@@ -75,12 +75,13 @@ def spectrogram_cells(clips: SessionClips) -> np.ndarray:
     return cells.reshape(len(clips), -1)
 
 
-def count_features(clips: SessionClips, *, reference: np.ndarray) -> np.ndarray:
-    """Counts in units of their Poisson SD round the mean, flat, shape (n_clips, n_units * <= n_bins).
+def count_features(clips: SessionClips, *, reference: np.ndarray, noise_sd: np.ndarray) -> np.ndarray:
+    """Counts in units of their noise SD round the mean, flat, shape (n_clips, n_units * <= n_bins).
 
-    reference: mean counts in a bin (n_units,). A missing count is the mean, 0. Very many bins are merged.
+    reference, noise_sd: mean counts in a bin and their SD (n_units,). A missing count is the mean, 0. Very many bins
+    are merged.
     """
-    centred = (clips.counts - reference[:, None]) / np.sqrt(reference)[:, None]
+    centred = (clips.counts - reference[:, None]) / noise_sd[:, None]
     centred = np.where(np.isfinite(centred), centred, 0).astype(np.float32)
     most = max(MOST_COUNT_FEATURES // max(len(reference), 1), 1)
     return coarsened(centred, axis=2, most=most).reshape(len(clips), -1)

@@ -7,6 +7,7 @@ import numpy as np
 from pipeline.clips import MODALITIES, SessionClips
 from pipeline.evaluation.scores import (
     Ratio,
+    bits_per_bin,
     bits_per_spike,
     explained_count_variance,
     explained_variance,
@@ -32,6 +33,11 @@ class HeldOut:
     mean_spectrogram: np.ndarray
     min_peak_db: float
 
+    @property
+    def noise_sd(self) -> np.ndarray:
+        """SD of each unit's counts in a bin if nothing drives them (Poisson), shape (n_units,); traces are in SDs."""
+        return np.sqrt(self.mean_counts) if self.clips.kind == "spikes" else np.ones_like(self.mean_counts)
+
     def thinned(self, n_clips: int) -> "HeldOut":
         """At most `n_clips` of these clips, evenly spread."""
         chosen = np.unique(np.linspace(0, len(self.clips) - 1, min(n_clips, len(self.clips))).round().astype(int))
@@ -46,10 +52,12 @@ class HeldOut:
         """
         common = {"predicted": predicted, "blocks": self.blocks}
         if target == "neural":
-            common |= {"counts": self.clips.counts, "reference": self.mean_counts}
-            found = {("explained_variance", "1"): explained_count_variance(**common)}
-            if np.all(predicted > 0):  # a Gaussian model of counts may predict fewer than none
-                found["bits_per_spike", "bits/spike"] = bits_per_spike(**common)
+            common |= {"reference": self.mean_counts}
+            found = {("explained_variance", "1"): explained_count_variance(counts=self.clips.counts, **common)}
+            if self.clips.kind == "traces":
+                found["bits_per_bin", "bits/bin"] = bits_per_bin(traces=self.clips.counts, **common)
+            elif np.all(predicted > 0):  # a Gaussian model of counts may predict fewer than none
+                found["bits_per_spike", "bits/spike"] = bits_per_spike(counts=self.clips.counts, **common)
             return found
         common["truth"] = self.clips.spectrogram
         return {
@@ -83,7 +91,7 @@ def held_out(
         clips=chosen,
         split=split,
         blocks=resampling_blocks(bout=chosen.bout, start_s=chosen.start_s, chunk_s=chunk_s),
-        mean_counts=mean_counts(training["neural"].counts)
+        mean_counts=mean_counts(training["neural"].counts, kind=clips.kind)
         if "neural" in training
         else np.full(len(clips.unit_ids), np.nan),
         mean_spectrogram=training["audio"].spectrogram.mean(axis=0) if "audio" in training else np.full(shape, np.nan),

@@ -1,4 +1,4 @@
-"""How good a prediction is: bits a spike, explained variance and the error of the peak-frequency track.
+"""How good a prediction is: bits a spike (or a bin), explained variance, the error of the peak-frequency track.
 
 Neighbouring bins and overlapping clips are not independent, so every score keeps its sums per block (a bout, or a
 stretch of time) and takes its standard error over blocks, by the delete-one jackknife (Efron & Tibshirani 1993, 11).
@@ -61,14 +61,14 @@ def resampling_blocks(*, bout: np.ndarray, start_s: np.ndarray, chunk_s: float) 
     return np.unique(np.floor(start_s / chunk_s), return_inverse=True)[1]
 
 
-def mean_counts(counts: np.ndarray) -> np.ndarray:
+def mean_counts(counts: np.ndarray, *, kind: str) -> np.ndarray:
     """Mean count in a bin of each unit over `counts` (n_clips, n_units, n_bins; NaN = missing), shape (n_units,).
 
-    A unit without a spike is given half of one, so that its later spikes have a finite probability.
+    A unit without a spike is given half of one, so that its later spikes have a finite probability; not so for traces.
     """
-    spikes = np.nansum(counts, axis=(0, 2), dtype=np.float64)
+    total = np.nansum(counts, axis=(0, 2), dtype=np.float64)
     n_observed = np.isfinite(counts).sum(axis=(0, 2))
-    return np.maximum(spikes, 0.5) / np.maximum(n_observed, 1)
+    return (np.maximum(total, 0.5) if kind == "spikes" else total) / np.maximum(n_observed, 1)
 
 
 def bits_per_spike(*, counts: np.ndarray, predicted: np.ndarray, reference: np.ndarray, blocks: np.ndarray) -> Ratio:
@@ -88,6 +88,18 @@ def bits_per_spike(*, counts: np.ndarray, predicted: np.ndarray, reference: np.n
     gain = xlogy(counts, predicted / reference) - (predicted - reference)  # the log n! terms cancel
     gain = np.where(observed, gain, 0.0).sum(axis=2)  # (n_clips, n_units)
     return Ratio(_per_block(gain, blocks) / np.log(2), _per_block(counts.sum(axis=2), blocks), len(counts))
+
+
+def bits_per_bin(*, traces: np.ndarray, predicted: np.ndarray, reference: np.ndarray, blocks: np.ndarray) -> Ratio:
+    """Gaussian information of a prediction over each unit's mean, bits a bin; one score a unit.
+
+    The counterpart of `bits_per_spike` for traces in SDs of their training values (shapes as there): sum of
+    log N(x; predicted, 1) - log N(x; reference, 1), over ln 2 times the bins.
+    """
+    observed = np.isfinite(traces)
+    gain = np.square(traces - reference[:, None], dtype=np.float64) - np.square(traces - predicted, dtype=np.float64)
+    gain = np.where(observed, gain, 0.0).sum(axis=2) / 2  # (n_clips, n_units)
+    return Ratio(_per_block(gain, blocks) / np.log(2), _per_block(observed.sum(axis=2), blocks), len(traces))
 
 
 def explained_variance(*, truth: np.ndarray, predicted: np.ndarray, reference: np.ndarray, blocks: np.ndarray) -> Ratio:

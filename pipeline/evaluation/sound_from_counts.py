@@ -27,7 +27,7 @@ def spectrogram_predictions(
 
     parts = {"train": training.take(thinned(len(training), len(training)))}
     parts |= {split: part.clips for split, part in held.items()}
-    reference = held["validation"].mean_counts
+    units = {"reference": held["validation"].mean_counts, "noise_sd": held["validation"].noise_sd}
     truth = parts["validation"].spectrogram.reshape(-1, int(np.prod(shape)))
     target = parts["train"].spectrogram.reshape(len(parts["train"]), -1)
 
@@ -37,9 +37,7 @@ def spectrogram_predictions(
     options = []  # (error, smoothing, penalty)
     paths: dict[float, tuple[dict[str, np.ndarray], LinearPath]] = {}
     for smoothing_s in SMOOTHING_S:
-        features = {
-            split: smoothed(count_features(p, reference=reference), p, smoothing_s) for split, p in parts.items()
-        }
+        features = {split: smoothed(count_features(p, **units), p, smoothing_s) for split, p in parts.items()}
         path = ridge_path(features=features["train"], targets=target, penalties=PENALTIES)
         paths[smoothing_s] = features, path
         options += [(error(path.predict(features["validation"], i)), smoothing_s, i) for i in range(len(PENALTIES))]

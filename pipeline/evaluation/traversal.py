@@ -59,7 +59,7 @@ def traverse(loaded: LoadedModel, clips: Sequence[SessionClips]) -> xr.Dataset:
             "expected_count": (
                 ("latent", "step", "unit", "bin"),
                 np.concatenate(counts, axis=2),
-                {"units": "spikes per bin"},
+                {"units": "spikes per bin" if loaded.kind == "spikes" else "SD"},
             ),
         },
         coords={
@@ -70,7 +70,7 @@ def traverse(loaded: LoadedModel, clips: Sequence[SessionClips]) -> xr.Dataset:
             "unit": np.array([u for s in sessions for u in loaded.sessions[s]], dtype=object),
             "bin": ("bin", bin_s, {"units": "s after the clip's start"}),
         },
-        attrs={"objective": loaded.family, "seed": loaded.seed, "bin_width_s": loaded.bin_width_s},
+        attrs={"objective": loaded.family, "seed": loaded.seed, "bin_width_s": loaded.bin_width_s, "kind": loaded.kind},
     )
 
 

@@ -7,17 +7,20 @@ import pandas as pd
 
 from pipeline.evaluation.scores import Ratio
 
-COMPARED = {("bits_per_spike", "neural", "audio"), ("explained_variance", "audio", "neural")}
+NEURAL_METRICS = ("bits_per_spike", "bits_per_bin")  # of spikes, of traces
+COMPARED = {*((metric, "neural", "audio") for metric in NEURAL_METRICS), ("explained_variance", "audio", "neural")}
 MEAN_SEED = -1  # marks rows that average over seeds
 
 
 @dataclass(frozen=True)
 class Primary:
-    """The model that the map rests on; `validation` is its bits/spike there, averaged over seeds."""
+    """The model that the map rests on; `validation` is its `metric` there (in `unit`s), averaged over seeds."""
 
     objective: str
     latent_dim: int
     seeds: list[int]
+    metric: str
+    unit: str
     validation: float
 
 
@@ -49,13 +52,14 @@ def over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def choose_primary(averaged: pd.DataFrame) -> Primary | None:
-    """The model with the best validation bits/spike from audio to neural; None where no model predicts spikes."""
+    """The model that predicts neural from audio best on the validation blocks; None where no model predicts it."""
     rows = averaged[_spikes(averaged) & averaged["split"].eq("validation") & ~_baseline(averaged)]
     values = np.array([row.score.value for row in rows.itertuples()], float)
     if not np.isfinite(values).any():
         return None
     best = rows.iloc[int(np.nanargmax(values))]
-    return Primary(best["objective"], int(best["latent_dim"]), list(best["seeds"]), float(best["score"].value))
+    named = {name: best[name] for name in ("objective", "seeds", "metric", "unit")}
+    return Primary(latent_dim=int(best["latent_dim"]), validation=float(best["score"].value), **named)
 
 
 def best_baselines(averaged: pd.DataFrame) -> dict[tuple[str, str, str], str]:
@@ -116,7 +120,7 @@ def paired(score: Ratio, rival: Ratio) -> tuple[float, float]:
 
 
 def _spikes(scores: pd.DataFrame) -> pd.Series:
-    return scores["metric"].eq("bits_per_spike") & scores["target"].eq("neural") & scores["given"].eq("audio")
+    return scores["metric"].isin(NEURAL_METRICS) & scores["target"].eq("neural") & scores["given"].eq("audio")
 
 
 def _baseline(scores: pd.DataFrame) -> pd.Series:
@@ -124,7 +128,7 @@ def _baseline(scores: pd.DataFrame) -> pd.Series:
 
 
 def unit_bits(metrics: pd.DataFrame, primary: Primary, *, split: str) -> pd.Series:
-    """Bits/spike audio -> neural of each unit, averaged over the primary model's seeds; index unit_id."""
+    """Score audio -> neural of each unit in the primary model's metric, averaged over its seeds; index unit_id."""
     rows = metrics[
         _spikes(metrics)
         & metrics["objective"].eq(primary.objective)

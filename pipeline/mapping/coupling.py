@@ -20,6 +20,11 @@ N_SAMPLES = 4  # of each clip's posterior, for the covariance; one of them for t
 SMALLEST_COUNT = 1e-8
 
 
+def drive(expected: Tensor, *, kind: str) -> Tensor:
+    """What couplings and gains are changes of: the log of expected counts, or traces as they are, in SDs."""
+    return expected.clamp(min=SMALLEST_COUNT).log() if kind == "spikes" else expected
+
+
 @dataclass
 class ClipCoupling:
     """Coupling of one model in one session by clip: `coupling` (n_clips, n_bands, n_units), dB x log rate; `block`
@@ -96,7 +101,7 @@ def model_coupling(loaded: LoadedModel, clips: SessionClips, *, lag_s: np.ndarra
 
     def decode(z: Tensor) -> tuple[Tensor, Tensor]:
         decoded = model.decode(z, session=clips.session)
-        return decoded["audio"].mean, decoded["neural"].mean.clamp(min=SMALLEST_COUNT).log()
+        return decoded["audio"].mean, drive(decoded["neural"].mean, kind=loaded.kind)
 
     with torch.no_grad():
         value = coupling(

@@ -119,7 +119,7 @@ def primary_summary(primary: Primary | None, comparison: pd.DataFrame, averaged:
     """What summary.json says about the primary model and about the best baseline (each a dict or None)."""
     if primary is None:
         return None, None
-    key = ("bits_per_spike", "neural", "audio")
+    key = (primary.metric, "neural", "audio")
     rows = comparison[
         comparison["metric"].eq(key[0])
         & comparison["target"].eq(key[1])
@@ -131,20 +131,21 @@ def primary_summary(primary: Primary | None, comparison: pd.DataFrame, averaged:
         "family": primary.objective,
         "latent_dim": primary.latent_dim,
         "seeds": [int(seed) for seed in primary.seeds],
-        "reason": "highest bits/spike from sound to spikes on the validation blocks, averaged over seeds",
-        "validation_bits_per_spike": primary.validation,
-        "test_bits_per_spike": None,
+        "reason": f"highest {primary.unit} from sound to the neural side on the validation blocks, averaged over seeds",
+        "unit": primary.unit,
+        "validation_bits": primary.validation,
+        "test_bits": None,
         "test_se": None,
     }
     name = best_baselines(averaged).get(key)
     if (primary.objective, primary.latent_dim) not in rows.index:
         return described, None
     own = rows.loc[(primary.objective, primary.latent_dim)]
-    described |= {"test_bits_per_spike": _plain(own["value"]), "test_se": _plain(own["se"])}
+    described |= {"test_bits": _plain(own["value"]), "test_se": _plain(own["se"])}
     rival = rows[rows.index.get_level_values("objective") == name]
     if name is None or not len(rival):
         return described, None
-    baseline = {"objective": name, "test_bits_per_spike": _plain(rival.iloc[0]["value"])}
+    baseline = {"objective": name, "test_bits": _plain(rival.iloc[0]["value"])}
     return described, baseline | {n: _plain(own[n]) for n in ("delta", "delta_se", "delta_low", "delta_high")}
 
 
@@ -174,7 +175,7 @@ def latent_tables(
                 "latent": np.repeat(np.arange(len(gain)), gain.shape[1]),
                 "unit_id": np.tile(models[0].sessions[session], len(gain)),
                 "gain_log_rate_per_sd": gain.ravel(),
-                "gain_percent_per_sd": 100 * np.expm1(gain.ravel()),
+                "gain_percent_per_sd": 100 * np.expm1(gain.ravel()) if models[0].kind == "spikes" else np.nan,
                 "p": p_units[session].ravel() if session in p_units else np.nan,
                 "sign_agrees": (signs[session] == np.sign(gain)).ravel() if session in signs else None,
             }

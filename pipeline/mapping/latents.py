@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from pipeline.clips import SessionClips
 from pipeline.mapping.bands import peak_bands
+from pipeline.mapping.coupling import drive
 from pipeline.mapping.nulls import permutation_p
 from pipeline.vae.assembly import LoadedModel
 
@@ -99,7 +100,7 @@ def traverse(loaded: LoadedModel, embedded: Embedded) -> Traversal:
         for session in loaded.sessions:
             decoded = loaded.model.decode(z, session=session)
             db = decoded["audio"].mean.mean(dim=-1)
-            rate = decoded["neural"].mean.clamp(min=1e-8).log().mean(dim=-1)
+            rate = drive(decoded["neural"].mean, kind=loaded.kind).mean(dim=-1)
             audio_db = ((db[0] - db[1]) / 2).numpy()
             log_rate[session] = ((rate[0] - rate[1]) / 2).numpy()
     return Traversal(audio_db, log_rate)

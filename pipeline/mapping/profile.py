@@ -49,14 +49,13 @@ def profile_calls(
         )
 
     found = test(units.counts, units.valid, options.n_surrogates_fine)
-    curves = [
-        Curves(
-            *bout_sums(
-                located, units.counts, units.valid, nuisance=nuisance, edges_hz=edges_hz, lag=np.rint(lag).astype(int)
-            )
+    curves = []
+    for lag in (found.lag_a, found.lag):
+        whole_lag = np.rint(lag).astype(int)
+        response, gram, mean_count = bout_sums(
+            located, units.counts, units.valid, nuisance=nuisance, edges_hz=edges_hz, lag=whole_lag
         )
-        for lag in (found.lag_a, found.lag)
-    ]
+        curves.append(Curves(response, gram, units.scale(mean_count)))
     controlled = {
         name: [
             test(np.roll(c, shift, axis=0), np.roll(v, shift, axis=0), 0, name, shift).p
@@ -103,13 +102,13 @@ def profile_playback(
         return playback.playback_selectivity(sound, values, part, lags=lags, bin_width_s=dt)
 
     found = test(firing)
-    mean_count = (units.counts * units.valid).sum(axis=0) / np.maximum(units.valid.sum(axis=0), 1)
+    scale = units.scale((units.counts * units.valid).sum(axis=0) / np.maximum(units.valid.sum(axis=0), 1))
     curves = []
     for lag in (found.lag_a, found.lag):
         response, starts = playback.block_sums(sound, firing, lag=np.rint(lag).astype(int), bin_width_s=dt)
         size = np.diff(np.append(starts, len(firing)))
         gram = size[:, None, None] * np.eye(response.shape[2] + 1)  # each band by itself: bands have unit variance
-        curves.append(Curves(np.pad(response, ((0, 0), (0, 0), (0, 1))), gram, mean_count))
+        curves.append(Curves(np.pad(response, ((0, 0), (0, 0), (0, 1))), gram, scale))
     controlled = {
         name: [test(np.roll(v, shift, axis=0)).p for shift in control_shifts(len(firing), bin_width_s=dt, n_shifts=2)]
         for name, v in (("neural_shifted", firing), ("time_reversed", firing[::-1]))
@@ -157,10 +156,12 @@ def _modulation(units: Counts, envelope: np.ndarray, options: Options) -> Modula
         nan = np.full(len(units.unit_ids), np.nan)
         return Modulation(nan, np.nan, nan, np.zeros(len(nan), int), {name: np.empty((0, 0)) for name in CONTROLS})
     rows = slice(covered[0], covered[-1] + 1)
+    counts, valid = units.counts[rows], units.valid[rows]
     return vocal_modulation(
         envelope[rows],
-        units.counts[rows],
-        units.valid[rows],
+        counts,
+        valid,
+        scale=units.scale(np.where(valid, counts, 0).sum(axis=0) / np.maximum(valid.sum(axis=0), 1)),
         lags=options.lags(dt, step_s=dt),
         bin_width_s=dt,
         n_surrogates=options.n_surrogates_fine,

@@ -106,8 +106,9 @@ def _headlines(counts, assigned, bands, controls, *, primary, best_baseline, bea
             f"is sound; {counts['n_units_band']} prefer some frequencies (q <= {q:g})."
         )
     if primary is not None:
-        test, se = primary["test_bits_per_spike"], primary["test_se"]
-        text = f"The model {primary['family']} predicts test spikes from sound by {_signed(test)} bits/spike"
+        test, se, unit = primary["test_bits"], primary["test_se"], primary["unit"]
+        what = "spikes" if unit == "bits/spike" else "traces"
+        text = f"The model {primary['family']} predicts test {what} from sound by {_signed(test)} {unit}"
         lines.append(text + (f" (se {se:.3f})." if se is not None else "."))
     if best_baseline is not None and beats is not None:
         verdict = "better than" if beats else "not better than"

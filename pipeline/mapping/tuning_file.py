@@ -24,13 +24,40 @@ NULL_VOCAL = "circular shift of at least 5 s; cosines of period >= 60 s removed 
 
 @dataclass(frozen=True)
 class Counts:
-    """Counts on the grid of a session: `counts`, `valid` (n_bins, n_units); `start_s` (n_bins,) session s."""
+    """Counts on the grid of a session: `counts`, `valid` (n_bins, n_units); `start_s` (n_bins,) session s.
+
+    `kind`: "spikes", or "traces", which are 0 where they are not valid, less their mean, in their SDs.
+    """
 
     counts: np.ndarray
     valid: np.ndarray
     start_s: np.ndarray
     bin_width_s: float
     unit_ids: list[str]
+    kind: str = "spikes"
+
+    @classmethod
+    def of(cls, grid: xr.Dataset) -> "Counts":
+        """The counts or traces of a counts.nc."""
+        counts, valid = grid["counts"].values, grid["valid"].values.astype(bool)
+        if grid.attrs["kind"] == "traces":
+            size = np.maximum(valid.sum(axis=0), 1)
+            centred = np.where(valid, counts, 0.0)
+            centred = np.where(valid, centred - centred.sum(axis=0) / size, 0.0)
+            sd = np.sqrt((centred**2).sum(axis=0) / size)
+            counts = np.divide(centred, sd, out=np.zeros_like(centred), where=sd > 0)
+        return cls(
+            counts=counts,
+            valid=valid,
+            start_s=grid["bin"].values.astype(float),
+            bin_width_s=float(grid.attrs["bin_width_s"]),
+            unit_ids=[str(unit) for unit in grid["unit"].values],
+            kind=str(grid.attrs["kind"]),
+        )
+
+    def scale(self, mean_count: np.ndarray) -> np.ndarray:
+        """What a response (n_units,) is read relative to: the mean count, or the SD that traces are in."""
+        return mean_count if self.kind == "spikes" else np.ones_like(mean_count)
 
 
 @dataclass(frozen=True)
@@ -56,7 +83,10 @@ class Options:
 
 @dataclass
 class Curves:
-    """Sums per bout (or block): response (n_bouts, n_units, n_bands + 1), gram (n_bouts, n_bands + 1, n_bands + 1)."""
+    """Sums per bout (or block): response (n_bouts, n_units, n_bands + 1), gram (n_bouts, n_bands + 1, n_bands + 1).
+
+    `mean_count` (n_units,): what responses are relative to, `Counts.scale`.
+    """
 
     response: np.ndarray
     gram: np.ndarray
@@ -128,17 +158,15 @@ def tuning_dataset(
     z = np.where(tested, found.z, np.nan)
     fraction, se, n = fractions({"vocal": modulation.controls, "band": controlled})
     unit_part_band = ("part", "unit", "band")
+    n_spikes = (units.counts * units.valid).sum(axis=0) if units.kind == "spikes" else np.full(n_units, np.nan)
     return xr.Dataset(
         {
             "band_low_hz": ("band", edges_hz[:-1]),
             "band_high_hz": ("band", edges_hz[1:]),
             "band_tested": ("band", tested),
             "sound_s": (("part", "band"), found.sound_bins * dt),
-            "n_spikes": ("unit", (units.counts * units.valid).sum(axis=0)),
-            "rate_hz": (
-                "unit",
-                (units.counts * units.valid).sum(axis=0) / np.maximum(units.valid.sum(axis=0) * dt, dt),
-            ),
+            "n_spikes": ("unit", n_spikes),
+            "rate_hz": ("unit", n_spikes / np.maximum(units.valid.sum(axis=0) * dt, dt)),
             "p_vocal": ("unit", modulation.p),
             "p_floor_vocal": ("unit", np.full(n_units, modulation.p_floor)),
             "vocal_statistic": ("unit", modulation.statistic),

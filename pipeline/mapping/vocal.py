@@ -36,6 +36,7 @@ def vocal_modulation(
     counts: np.ndarray,
     valid: np.ndarray,
     *,
+    scale: np.ndarray,
     lags: np.ndarray,
     bin_width_s: float,
     n_surrogates: int,
@@ -43,7 +44,8 @@ def vocal_modulation(
 ) -> Modulation:
     """Deviance that the sound's `envelope` (n_bins,) explains in `counts` (n_bins, n_units) beyond slow drift.
 
-    The gain is that of one step of a Poisson regression from the mean rate, (sum e n)^2 / (2 rate sum e^2), with
+    The gain is that of one step of a Poisson regression from the mean rate, (sum e n)^2 / (2 rate sum e^2), with the
+    mean counts as `scale` (n_units,); of traces in SDs, with a scale of 1, it is that of a linear regression. With
     cosines of period >= 60 s removed from both sides; its maximum over `lags` (bins; positive: neurons follow) is
     compared with that at circular shifts of at least 5 s, which keep both sides' autocorrelation.
     `control_shifts` (bins): the counts, as they are and reversed in time, are shifted by as much before the test.
@@ -52,7 +54,6 @@ def vocal_modulation(
     cosines = slow_cosines(n_bins, bin_width_s=bin_width_s, shortest_period_s=SLOWEST_S)
     sounding = without_drift(envelope[:, None].astype(float), np.ones((n_bins, 1), bool), cosines)[:, 0]
     firing = without_drift(counts.astype(float), valid, cosines)
-    mean_count = np.where(valid, counts, 0).sum(axis=0) / np.maximum(valid.sum(axis=0), 1)
     margin = int(lags.max(initial=0)) + 1
     shortest = int(min(SHORTEST_SHIFT_S / bin_width_s, n_bins / 4)) + margin
     shifts = shift_candidates(n_bins, shortest=shortest, n_shifts=n_surrogates)
@@ -63,7 +64,7 @@ def vocal_modulation(
         for covered, units in same_gaps(observed):  # sum of e^2 over the bins that are observed at each shift
             overlap = correlations_at_shifts(sounding**2, covered[:, None].astype(float))
             power[:, units] = np.maximum(overlap, 0.1 * (sounding**2).sum() + 1e-12)
-        return correlations_at_shifts(sounding, series) ** 2 / (2 * np.maximum(mean_count, 1e-9) * power)
+        return correlations_at_shifts(sounding, series) ** 2 / (2 * np.maximum(scale, 1e-9) * power)
 
     def test(gain, at):
         return _ranks(maximum_over_lags(gain, shifts, lags), maximum_over_lags(gain, at, lags))
@@ -71,7 +72,7 @@ def vocal_modulation(
     gain = deviances(firing, valid)
     p = test(gain, np.append(0, control_shifts % n_bins))
     reversed_p = test(deviances(firing[::-1], valid[::-1]), control_shifts % n_bins)
-    silent = (mean_count == 0) | (len(shifts) < 19) | (sounding.std() == 0)
+    silent = (scale == 0) | (len(shifts) < 19) | (sounding.std() == 0)
     at_lags = gain[lags % n_bins]  # (n_lags, n_units)
     return Modulation(
         p=np.where(silent, np.nan, p[0]),

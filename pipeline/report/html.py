@@ -188,15 +188,15 @@ def _facts(summary: dict) -> list[tuple[str, str, str]]:
             if summary.get(f"n_units_{key}") is not None:
                 facts.append((label, str(summary[f"n_units_{key}"]), tested))
     primary, baseline = summary.get("primary"), summary.get("best_baseline")
-    if primary and primary.get("test_bits_per_spike") is not None:
+    if primary and primary.get("test_bits") is not None:
         se = primary.get("test_se")
         interval = f"± {1.96 * se:.2g} " if se is not None else ""
         facts.append(
-            ("Spikes from sound", f"{primary['test_bits_per_spike']:.3g}", f"{interval}bits/spike, {primary['family']}")
+            ("Neurons from sound", f"{primary['test_bits']:.3g}", f"{interval}{primary['unit']}, {primary['family']}")
         )
     if baseline and baseline.get("delta") is not None:
         name = baseline["objective"].removeprefix("baseline:").replace("_", " ")
         low, high = baseline.get("delta_low"), baseline.get("delta_high")
         interval = f"{low:+.2g} to {high:+.2g} " if low is not None and high is not None else ""
-        facts.append(("Over the best baseline", f"{baseline['delta']:+.3g}", f"{interval}bits/spike, {name}"))
+        facts.append(("Over the best baseline", f"{baseline['delta']:+.3g}", f"{interval}{primary['unit']}, {name}"))
     return facts

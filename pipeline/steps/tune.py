@@ -3,7 +3,8 @@
 from pipeline.clock import Clock
 from pipeline.mapping.bands import band_grid_hz
 from pipeline.mapping.playback import band_power_on_bins
-from pipeline.mapping.profile import Counts, Options, profile_calls, profile_none, profile_playback
+from pipeline.mapping.profile import profile_calls, profile_none, profile_playback
+from pipeline.mapping.tuning_file import Counts, Options
 from pipeline.sessions import find_session
 from pipeline.storage import read_dataset, read_table, write_dataset
 
@@ -27,13 +28,7 @@ def run(args, config):
     with read_dataset(args.counts) as dataset:
         grid = dataset.load()
     clock = Clock.from_dataset(grid)
-    units = Counts(
-        counts=grid["counts"].values,
-        valid=grid["valid"].values.astype(bool),
-        start_s=grid["bin"].values.astype(float),
-        bin_width_s=float(grid.attrs["bin_width_s"]),
-        unit_ids=[str(unit) for unit in grid["unit"].values],
-    )
+    units = Counts.of(grid)
     options = Options(
         n_surrogates=settings.n_surrogates,
         n_surrogates_fine=settings.n_surrogates_fine,

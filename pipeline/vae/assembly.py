@@ -38,6 +38,7 @@ NEURAL_LIKELIHOODS = {
     "negative_binomial": {"log_link": True, "spread": "log_dispersion"},
     "gaussian": {"log_link": False, "spread": "log_scale"},
 }
+LIKELIHOOD_OF = {"spikes": "poisson", "traces": "gaussian"}  # where the configuration leaves it to the data
 GEOMETRY = ("frequency_hz", "frame_s", "bin_s")
 
 
@@ -56,6 +57,7 @@ class LoadedModel:
     frame_s: np.ndarray
     bin_s: np.ndarray
     bin_width_s: float
+    kind: str  # of the neural side: spikes or traces
 
 
 def family_class(name: str) -> type[MultimodalVAE]:
@@ -93,9 +95,20 @@ def describe(
 ) -> dict[str, Any]:
     """The spec of a model for these clips; a modality that no clip holds is left out.
 
-    Raises InputError where the sessions' clips differ in shape, or an option is not the family's.
+    Raises InputError where the sessions' clips differ in shape or kind, the likelihood is not for that kind, or an
+    option is not the family's.
     """
     check_geometry(clips)
+    kind = _common_kind(clips)
+    if kind == "traces" and neural_likelihood not in ("auto", "gaussian"):
+        raise InputError(
+            "traces are no counts",
+            where="models.neural_likelihood",
+            found=neural_likelihood,
+            allowed=["auto", "gaussian"],
+        )
+    if neural_likelihood == "auto":
+        neural_likelihood = LIKELIHOOD_OF[kind]
     _check_options(family, options)
     first = clips[0]
     modalities = [m for row, m in enumerate(("audio", "neural")) if any(c.present[:, row].any() for c in clips)]
@@ -112,6 +125,7 @@ def describe(
         "sessions": sessions,
         **{name: np.asarray(getattr(first, name), float).tolist() for name in GEOMETRY},
         "bin_width_s": float(first.bin_width_s),
+        "kind": kind,
         "likelihoods": {"audio": audio_likelihood, "neural": neural_likelihood},
         "weights": {m: largest / dims[m] if weights[m] == "dim" else float(weights[m]) for m in modalities},
         "hidden": hidden,
@@ -246,7 +260,7 @@ def load_model(path: str | Path, device: str = "cpu") -> LoadedModel:
         model=model.to(device).eval(),
         spec=spec,
         modalities=tuple(spec["modalities"]),
-        **{name: spec[name] for name in ("family", "latent_dim", "seed", "sessions", "bin_width_s")},
+        **{name: spec[name] for name in ("family", "latent_dim", "seed", "sessions", "bin_width_s", "kind")},
         **{name: np.array(spec[name]) for name in GEOMETRY},
     )
 
@@ -299,6 +313,17 @@ def check_geometry(clips: Sequence[SessionClips]) -> None:
                     allowed=f"{there.size} values from {there.flat[0]:g}, as in {first.session}",
                     mend="cut all sessions with one configuration",
                 )
+
+
+def _common_kind(clips: Sequence[SessionClips]) -> str:
+    kinds = {c.kind: c.session for c in clips if c.unit_ids}
+    if len(kinds) > 1:
+        raise InputError(
+            "some sessions bring spikes, others traces",
+            found=", ".join(f"{session}: {kind}" for kind, session in kinds.items()),
+            mend="run them apart, or give all the same neural.signal",
+        )
+    return next(iter(kinds), "spikes")
 
 
 def _check_options(family: str, options: dict[str, Any]) -> None:

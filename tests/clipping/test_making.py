@@ -190,6 +190,26 @@ def test_clips_travel_through_their_file(session, tmp_path, counts_of):
     assert set(parts[2].split) == {"test"} and parts[2].counts.shape == (len(parts[2]), 2, 10)
 
 
+def test_traces_are_in_sds_of_the_training_clips(session, tmp_path, rng):
+    counts = session["counts"]
+    traces = rng.normal(7, 3, counts["counts"].shape).astype(np.float32)
+    traces[:, 1] = 4.2  # never moves
+    valid = np.ones(traces.shape, bool)
+    valid[:500, 0] = False
+    traces[:500, 0] = np.nan
+    session["counts"] = counts.assign(counts=(("bin", "unit"), traces), valid=(("bin", "unit"), valid))
+    session["counts"].attrs = counts.attrs | {"kind": "traces"}
+    write_dataset(make(session), tmp_path / "clips.nc")
+    read = read_clips(tmp_path / "clips.nc")
+    assert read.kind == "traces" and np.isnan(read.counts[:, 1]).all()
+    training = read.where("train").counts[:, 0]
+    assert np.nanmean(training) == pytest.approx(0, abs=1e-5) and np.nanstd(training) == pytest.approx(1, rel=1e-5)
+    first = np.rint(read.start_s / 0.01).astype(int) + 5
+    expected = traces[first[:, None] + np.arange(10), 2]
+    assert np.corrcoef(read.counts[:, 2].ravel(), expected.ravel())[0, 1] == pytest.approx(1)
+    np.testing.assert_array_equal(np.isnan(read.counts[:, 0]), first[:, None] + np.arange(10) < 500)
+
+
 def test_sound_alone_travels_through_its_file(session, tmp_path, counts_of):
     write_dataset(make({**session, "counts": counts_of([], audio_s=40.0)}), tmp_path / "clips.nc")
     read = read_clips(tmp_path / "clips.nc")

@@ -45,6 +45,23 @@ def test_planted_tuning_is_found_and_unrelated_units_are_not(make_clips):
     assert (bits(table, "mean") == 0).all()
 
 
+def test_traces_are_predicted_in_bits_a_bin(make_clips):
+    clips, true = make_clips(n_clips=1500)
+    noise = np.random.default_rng(1).normal(size=true.shape)
+    signal = (true - true.mean(axis=(0, 2), keepdims=True)) / 0.2
+    scale = np.sqrt(1 + signal.var(axis=(0, 2), keepdims=True))
+    traces = replace(clips, counts=((signal + noise) / scale).astype(np.float32), kind="traces")
+    table = scored(traces)
+    assert "bits_per_spike" not in set(table["metric"]) and "poisson_glm" not in set(table["name"])
+    rows = table[(table["metric"] == "bits_per_bin") & (table["split"] == "test") & table["unit_id"].ne("")]
+    found = rows.pivot(index="unit_id", columns="name", values="value")
+    explained = (signal / scale).var(axis=(0, 2)) / (2 * np.log(2))  # if the signal is known
+    for unit in (0, 1):
+        assert 0.6 * explained[unit] < found["ridge"].iloc[unit] < 1.2 * explained[unit]
+        assert found["reduced_rank"].iloc[unit] > found["level"].iloc[unit]
+    assert found.loc[clips.unit_ids[3], "ridge"] == pytest.approx(0, abs=0.01)
+
+
 def test_sound_is_predicted_from_counts(make_clips):
     clips, _ = make_clips(n_clips=1500, gain=20.0)
     table = scored(clips)
@@ -127,6 +144,7 @@ def test_the_floor_and_candidate_that_explain_most_are_chosen():
         reference=reference,
         floors=(0.001, true.min() / reference[0]),
         per_unit=True,
+        kind="spikes",
     )
     assert choice.candidate[0] == 1 and choice.floor[0] > 0.01
     assembled = choice.assemble([wrong, too_low].__getitem__, reference)

@@ -221,5 +221,5 @@ def as_dataset(clips):
             "unit": np.array(clips.unit_ids, dtype=object),
             "modality": np.array(["audio", "neural"], dtype=object),
         },
-        attrs={"session": clips.session, "subject": clips.subject, "bin_width_s": clips.bin_width_s},
+        attrs={"session": clips.session, "subject": clips.subject, "bin_width_s": clips.bin_width_s, "kind": "spikes"},
     )

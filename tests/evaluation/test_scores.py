@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from scipy.stats import poisson
+from scipy.stats import norm, poisson
 
 from pipeline.evaluation.scores import (
     Ratio,
+    bits_per_bin,
     bits_per_spike,
     clip_mean,
     explained_count_variance,
@@ -59,7 +60,19 @@ def test_a_unit_without_spikes_has_no_bits_but_its_false_alarms_count_in_the_poo
 
 def test_mean_counts_skip_missing_bins_and_are_never_zero():
     counts = np.array([[[1, np.nan, 3], [0, 0, 0]]])
-    np.testing.assert_allclose(mean_counts(counts), [2, 0.5 / 3])
+    np.testing.assert_allclose(mean_counts(counts, kind="spikes"), [2, 0.5 / 3])
+    np.testing.assert_allclose(mean_counts(counts, kind="traces"), [2, 0])
+
+
+def test_bits_per_bin_is_the_gaussian_likelihood_ratio_per_bin():
+    generator = np.random.default_rng(1)
+    traces = generator.normal(size=(6, 2, 5))
+    traces[0, 1, :3] = np.nan
+    predicted, reference = generator.normal(size=traces.shape), np.array([0.2, -0.1])
+    score = bits_per_bin(traces=traces, predicted=predicted, reference=reference, blocks=np.arange(6) // 2)
+    ratio = norm.logpdf(traces, predicted) - norm.logpdf(traces, reference[:, None])
+    np.testing.assert_allclose(score.value, np.nanmean(ratio, axis=(0, 2)) / np.log(2))
+    np.testing.assert_array_equal(score.denominator.sum(axis=0), [30, 27])
 
 
 def test_explained_variance_by_hand():

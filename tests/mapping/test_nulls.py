@@ -73,7 +73,14 @@ def test_an_envelope_that_fades_and_units_that_drift_are_no_link():
     valid = np.ones(counts.shape, bool)
     lags = np.arange(-5, 6)
     found = vocal_modulation(
-        envelope, counts, valid, lags=lags, bin_width_s=DT, n_surrogates=199, control_shifts=np.array([7000])
+        envelope,
+        counts,
+        valid,
+        scale=counts.mean(axis=0),
+        lags=lags,
+        bin_width_s=DT,
+        n_surrogates=199,
+        control_shifts=np.array([7000]),
     )
     assert found.p.min() > 0
     assert (found.p <= 0.05).mean() < 0.12  # 99.5 % of a binomial with 120 draws at 5 %
@@ -92,6 +99,7 @@ def test_units_that_fire_to_calls_are_found_with_their_lag():
         envelope,
         counts,
         np.ones(counts.shape, bool),
+        scale=counts.mean(axis=0),
         lags=np.arange(-15, 16),
         bin_width_s=DT,
         n_surrogates=999,

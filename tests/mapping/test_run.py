@@ -18,13 +18,18 @@ OPTIONS = Options(n_surrogates=99, n_surrogates_fine=299, n_bootstrap=50, max_la
 BOUNDS = {"n_bootstrap": 50, "n_consensus": 30, "n_surrogates": 99, "max_clusters": 6, "min_units": 3}
 
 
-def write_session(folder, calls, counts, kind):
-    """clips.nc, tuning.nc, units.parquet and the sheet of one session; `counts` (n_bins, n_units)."""
+def write_session(folder, calls, counts, kind="spikes"):
+    """clips.nc, tuning.nc, units.parquet and the sheet of one session; `counts` (n_bins, n_units), of `kind`."""
     generator = np.random.default_rng(0)
     clip_start_s = np.arange(1.0, 290.0, 0.5)
     split = np.array(["train", "train", "validation", "train", "test"])[(clip_start_s // 30).astype(int) % 5]
     unit_ids = [f"a|units|{i}" for i in range(counts.shape[1])]
-    units = Counts(counts, np.ones(counts.shape, bool), DT * np.arange(len(counts)), DT, unit_ids)
+    grid = xr.Dataset(
+        {"counts": (("bin", "unit"), counts), "valid": (("bin", "unit"), np.ones(counts.shape, bool))},
+        coords={"bin": DT * np.arange(len(counts)), "unit": np.array(unit_ids, object)},
+        attrs={"bin_width_s": DT, "kind": kind},
+    )
+    units = Counts.of(grid)
     if unit_ids:
         tuning = profile_calls(
             units,
@@ -56,7 +61,7 @@ def write_session(folder, calls, counts, kind):
             "bin": 0.05 + DT * np.arange(10),
             "unit": np.array(unit_ids, object),
         },
-        attrs={"session": "a", "subject": "m1", "bin_width_s": DT, "duration_s": 0.2, "mode": "sliding"},
+        attrs={"session": "a", "subject": "m1", "bin_width_s": DT, "kind": "spikes"},
     )
     write_dataset(clips, folder / "clips.nc")
     write_table(
@@ -89,7 +94,7 @@ def run(folder):
 
 
 def test_planted_clusters_reach_the_tables(planted, tmp_path):
-    write_session(tmp_path, planted.calls, planted.counts, planted.kind)
+    write_session(tmp_path, planted.calls, planted.counts)
     tables, summary = run(tmp_path)
     bands = tables["cluster_bands"].sort_values("peak_khz")
     assert len(bands) == 2 and (bands["q"] <= 0.05).all() and (bands["p"] >= 1 / 100).all()
@@ -106,16 +111,29 @@ def test_planted_clusters_reach_the_tables(planted, tmp_path):
     assert len(curves) == 3 * 20 * len(units) and curves["tuning_z"].notna().any()
 
 
+def test_traces_are_mapped_like_spikes_whatever_their_offset_and_scale(planted, tmp_path):
+    generator = np.random.default_rng(5)
+    traces = 0.02 * (planted.counts - 5.0) + generator.normal(0, 0.01, planted.counts.shape)
+    write_session(tmp_path, planted.calls, traces, kind="traces")
+    tables, _ = run(tmp_path)
+    assert len(tables["cluster_bands"]) == 2
+    units = tables["unit_clusters"]
+    assert (units.loc[planted.kind < 2, "q_band"] <= 0.05).mean() > 0.8
+    assert (units.loc[planted.kind == 3, "q_vocal"] <= 0.05).mean() < 0.2
+    gain = tables["tuning_curves"].groupby("unit_id")["tuning_gain"].max()
+    assert gain.between(0, 3).all()  # SDs, though means are far below 0
+
+
 def test_a_session_with_nothing_to_find_says_so(planted, tmp_path):
-    counts, kind = fire(planted.calls, np.random.default_rng(11), duration_s=300.0, n_units=5, gain=1.0)
-    write_session(tmp_path, planted.calls, counts, kind)
+    counts, _ = fire(planted.calls, np.random.default_rng(11), duration_s=300.0, n_units=5, gain=1.0)
+    write_session(tmp_path, planted.calls, counts)
     tables, summary = run(tmp_path)
     assert not (tables["cluster_bands"]["q"] <= 0.05).any()
     assert summary["headlines"][0] == "Nothing to see: no unit prefers a frequency band at q <= 0.05."
 
 
 def test_sound_without_spikes(planted, tmp_path):
-    write_session(tmp_path, planted.calls, np.zeros((30_000, 0), int), np.zeros(0))
+    write_session(tmp_path, planted.calls, np.zeros((30_000, 0), int))
     tables, summary = run(tmp_path)
     assert all(len(table) == 0 for table in tables.values())
     assert summary["headlines"][0].startswith("Nothing to map")

@@ -19,7 +19,7 @@ def tables():
 
 @pytest.mark.parametrize(("low", "beats"), [(None, None), (0.01, True), (-0.01, False)])
 def test_a_model_beats_the_baseline_only_with_its_whole_interval(tables, low, beats):
-    primary = {"family": "mopoe", "test_bits_per_spike": 0.1, "test_se": None}
+    primary = {"family": "mopoe", "unit": "bits/spike", "test_bits": 0.1, "test_se": None}
     rival = {"objective": "baseline:ridge", "delta": 0.02, "delta_low": low, "delta_high": low and low + 0.03}
     summary = summarise(tables, primary=primary, best_baseline=rival, q=0.05, p_one_cluster=float("nan"))
     assert summary["beats_baseline"] is beats

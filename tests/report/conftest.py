@@ -149,7 +149,13 @@ def _counts(path: Path, ids: list[str], cluster_of: list[int], calls: pd.DataFra
                 "clock_session_s": ("knot", [0.0, LENGTH_S]),
             },
             coords={"bin": np.arange(n_bins) * BIN_S, "unit": np.array(ids, dtype=object)},
-            attrs={"bin_width_s": BIN_S, "clock_drift_ppm": 12.3, "clock_residual_ms": 0.21, "clock_source": "pulses"},
+            attrs={
+                "bin_width_s": BIN_S,
+                "kind": "spikes",
+                "clock_drift_ppm": 12.3,
+                "clock_residual_ms": 0.21,
+                "clock_source": "pulses",
+            },
         ),
         path,
     )
@@ -196,7 +202,7 @@ def _history(level: float, random: np.random.Generator) -> pd.DataFrame:
     rise = 1 - np.exp(-epoch / 5)
     return pd.DataFrame({
         "epoch": epoch, "train_objective": -900 + 200 * rise, "validation_objective": -910 + 195 * rise,
-        "bits_per_spike": level * rise + random.normal(0, 0.005, len(epoch)),
+        "neural_bits": level * rise + random.normal(0, 0.005, len(epoch)),
     })  # fmt: skip
 
 
@@ -216,6 +222,7 @@ def _traversal(unit_ids: list[str], clusters: np.ndarray) -> xr.Dataset:
             "sd_steps": ("step", sd), "frequency": khz * 1e3, "frame": (np.arange(12) + 0.5) / 60,
             "unit": np.array(unit_ids, dtype=object), "bin": 0.05 + 0.01 * np.arange(10),
         },
+        attrs={"kind": "spikes"},
     )  # fmt: skip
 
 

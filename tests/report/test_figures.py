@@ -1,18 +1,21 @@
 """What single figures show, and what they say where they have nothing to show."""
 
+import shutil
 from dataclasses import replace
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from jinja2 import Template
 
 from pipeline.discovery import names_in
 from pipeline.report import figures
-from pipeline.report.figures import calls, controls, coupling, example, tuning
+from pipeline.report.figures import calls, controls, coupling, example, traversals, tuning
 from pipeline.report.html import described
 from pipeline.report.results import NoData
 from pipeline.report.style import ALARM, cluster_colour, in_style, save_figure
 from pipeline.steps import ROOT
+from pipeline.storage import read_dataset, write_dataset
 
 
 def test_session_with_a_hostile_name_is_drawn(full_run, tmp_path):
@@ -38,6 +41,26 @@ def test_figures_say_why_they_have_nothing_to_show(nothing_run):
         drawn = controls.draw(nothing_run.results)
     colours = {line.get_color() for axes in drawn.axes for line in axes.lines}
     assert ALARM in colours  # the control that failed
+
+
+def test_traces_are_drawn_as_traces(full_run, tmp_path):
+    prepared, models = tmp_path / "prepared", tmp_path / "models"
+    for name, source, target in (("prepared", "counts.nc", prepared), ("models", "traversal.nc", models)):
+        shutil.copytree(full_run.folder / name, target)
+        for path in target.rglob(source):
+            arrays = read_dataset(path).load()
+            arrays.attrs["kind"] = "traces"
+            variable = "counts" if source == "counts.nc" else "expected_count"
+            arrays[variable] = arrays[variable] - 5.0  # traces go below 0
+            write_dataset(arrays, path)
+    results = replace(full_run.results, prepared=prepared, models=models)
+    with in_style():
+        drawn = example.draw(results)
+        assert [axes.get_ylabel() for axes in drawn.axes if "trace" in axes.get_ylabel()] == ["trace (scaled)"]
+        assert max(len(axes.images) for axes in drawn.axes) == 1
+        moved = traversals.draw(results)
+    largest = max(float(np.abs(image.get_array()).max()) for axes in moved.axes for image in axes.images)
+    assert largest < 60  # the log of a negative number was not taken
 
 
 def test_tuning_figure_draws_the_means_of_the_table(full_run):

@@ -1,5 +1,7 @@
 """Specs, files, batches and the networks' per-session parts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,17 @@ def make_clips(session="mouse.1", n=30, n_units=4, n_bins=6, seed=0):
         bin_s=np.arange(n_bins) * 0.01,
         bin_width_s=0.01,
     )
+
+
+def test_kinds_are_not_mixed_and_traces_are_no_counts():
+    spikes, traces = make_clips(), replace(make_clips("mouse2"), kind="traces")
+    with pytest.raises(InputError, match=r"(?s)some sessions bring spikes, others traces.*mouse2: traces"):
+        assembly.describe([spikes, traces], **SPEC)
+    with pytest.raises(InputError, match="traces are no counts"):
+        assembly.describe([traces], **SPEC)
+    for clips, likelihood in ((spikes, "poisson"), (traces, "gaussian")):
+        spec = assembly.describe([clips], **(SPEC | {"neural_likelihood": "auto"}))
+        assert spec["likelihoods"]["neural"] == likelihood
 
 
 def build(clips, **changes):

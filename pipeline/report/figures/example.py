@@ -120,9 +120,16 @@ def _units(raster: Axes, rates: Axes, counts: xr.Dataset, results: Results, star
     values = part["counts"].values[:, order].astype(float)
     values[~part["valid"].values[:, order]] = np.nan
     centres_s = part["bin"].values + width_s / 2
-    for row, cluster in enumerate(cluster_of):
-        times = centres_s[np.nan_to_num(values[:, row]) > 0]
-        raster.vlines(times, row - 0.42, row + 0.42, color=cluster_colour(cluster), lw=0.8)
+    is_spikes = counts.attrs["kind"] == "spikes"
+    if is_spikes:
+        for row, cluster in enumerate(cluster_of):
+            times = centres_s[np.nan_to_num(values[:, row]) > 0]
+            raster.vlines(times, row - 0.42, row + 0.42, color=cluster_colour(cluster), lw=0.8)
+    elif values.size:
+        low, high = np.nanquantile(values, [0.02, 0.98], axis=0)
+        values = (values - low) / np.maximum(high - low, 1e-12)  # each trace on its own scale
+        extent = (start_s, start_s + width_s * len(values), len(order) - 0.5, -0.5)
+        raster.imshow(values.T, aspect="auto", cmap="Greys", vmin=0, vmax=1, extent=extent, interpolation="none")
     raster.set_ylim(len(order) - 0.5, -0.5)
     raster.set_yticks([0, len(order) - 1], ["1", str(len(order))])
     raster.set_ylabel("unit")
@@ -135,7 +142,7 @@ def _units(raster: Axes, rates: Axes, counts: xr.Dataset, results: Results, star
         middle = np.flatnonzero(members).mean()
         raster.text(1.01, middle, name, color=colour, transform=raster.get_yaxis_transform(), va="center", size=7)
         mean_count = np.ma.masked_invalid(values[:, members]).mean(axis=1).filled(np.nan)
-        rate_hz = gaussian_filter1d(mean_count / width_s, SMOOTHING_S / width_s)
-        rates.plot(centres_s, rate_hz, color=colour)
+        level = gaussian_filter1d(mean_count / width_s if is_spikes else mean_count, SMOOTHING_S / width_s)
+        rates.plot(centres_s, level, color=colour)
     rates.set_ylim(bottom=0)
-    rates.set_ylabel("rate (Hz)")
+    rates.set_ylabel("rate (Hz)" if is_spikes else "trace (scaled)")

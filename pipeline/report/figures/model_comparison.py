@@ -1,9 +1,9 @@
 """Do the models predict spikes from sound better than simple baselines?
 
-a, held-out prediction of spikes from sound in the test blocks, in bits a spike above each unit's mean rate; large dots:
-mean over seeds with a 95 % interval over blocks; small dots: single seeds. Blue: models; grey: baselines. b, the same
-for single units, primary model against best baseline; above the diagonal the model is better. Units more than 20 times
-the interquartile range from the median stand at the edge.
+a, held-out prediction of spikes from sound in the test blocks, in bits a spike (of traces: a bin) above each unit's
+mean rate; large dots: mean over seeds with a 95 % interval over blocks; small dots: single seeds. Blue: models; grey:
+baselines. b, the same for single units, primary model against best baseline; above the diagonal the model is better.
+Units more than 20 times the interquartile range from the median stand at the edge.
 """
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.mapping.choice import NEURAL_METRICS
 from pipeline.report.results import NoData, Results
 from pipeline.report.style import BASELINE, FAINT, INK, MODEL, cluster_colour, new_figure, panel_letter
 
@@ -40,7 +41,7 @@ def _sound_to_spikes(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of bits a spike, sound to spikes, on the test blocks."""
     if rows.empty:
         return rows
-    wanted = rows["metric"].eq("bits_per_spike") & rows["split"].eq("test")
+    wanted = rows["metric"].isin(NEURAL_METRICS) & rows["split"].eq("test")
     wanted &= rows["given"].eq("audio") & rows["target"].eq("neural")
     return rows[wanted & np.isfinite(rows["value"].astype(float))]
 

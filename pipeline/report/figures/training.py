@@ -41,7 +41,7 @@ def draw(results: Results) -> Figure:
         grid[row + 1, column].set_axis_off()
     for row in range(0, n_rows, 2):
         grid[row, 0].set_ylabel("objective (nat a clip)")
-        grid[row + 1, 0].set_ylabel("bits a spike")
+        grid[row + 1, 0].set_ylabel("bits a spike (traces: a bin)")
     figure.align_ylabels(grid[:, 0])
     return figure
 
@@ -52,12 +52,12 @@ def _model(objective: Axes, bits: Axes, rows: pd.DataFrame) -> None:
         colour = SERIES_COLOURS[i % len(SERIES_COLOURS)]
         objective.plot(run["epoch"], run["train_objective"], color=colour, lw=0.6, alpha=0.8)
         objective.plot(run["epoch"], run["validation_objective"], color=colour, lw=1.3)
-        has_bits = "bits_per_spike" in run and np.isfinite(run["bits_per_spike"]).any()
-        score = run["bits_per_spike"] if has_bits else run["validation_objective"]
+        has_bits = "neural_bits" in run and np.isfinite(run["neural_bits"]).any()
+        score = run["neural_bits"] if has_bits else run["validation_objective"]
         best = run.loc[score.idxmax()]
         if has_bits:
-            bits.plot(run["epoch"], run["bits_per_spike"], color=colour, lw=1.3)
-            bits.plot(best["epoch"], best["bits_per_spike"], "o", ms=4, color=colour)
+            bits.plot(run["epoch"], run["neural_bits"], color=colour, lw=1.3)
+            bits.plot(best["epoch"], best["neural_bits"], "o", ms=4, color=colour)
         else:
             objective.plot(best["epoch"], best["validation_objective"], "o", ms=4, color=colour)
         objective.text(
@@ -68,10 +68,10 @@ def _model(objective: Axes, bits: Axes, rows: pd.DataFrame) -> None:
     settled = pd.concat([rows["train_objective"], rows["validation_objective"]])
     low, high = np.nanquantile(settled, 0.1), np.nanmax(settled)
     objective.set_ylim(low - 0.3 * (high - low) - 1e-6, high + 0.1 * (high - low) + 1e-6)
-    if "bits_per_spike" in rows and np.isfinite(rows["bits_per_spike"]).any():
+    if "neural_bits" in rows and np.isfinite(rows["neural_bits"]).any():
         bits.axhline(0, color=INK, lw=0.5)
-        low = max(float(np.nanmin(rows["bits_per_spike"])), -0.2)
-        bits.set_ylim(low - 0.03, max(float(np.nanmax(rows["bits_per_spike"])) * 1.15, 0.05))
+        low = max(float(np.nanmin(rows["neural_bits"])), -0.2)
+        bits.set_ylim(low - 0.03, max(float(np.nanmax(rows["neural_bits"])) * 1.15, 0.05))
     else:
         bits.text(0.5, 0.5, "no prediction of spikes\nfrom sound", transform=bits.transAxes, ha="center", va="center",
                   color=FAINT, size=7)  # fmt: skip

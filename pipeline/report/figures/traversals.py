@@ -95,10 +95,12 @@ def _sound(figure: Figure, traversal: xr.Dataset, latents: list[int]) -> None:
 
 
 def _rates(figure: Figure, traversal: xr.Dataset, latents: list[int], results: Results) -> None:
-    """log2 ratio of the units' expected counts between the ends, sorted as in every figure."""
+    """log2 ratio of the units' expected counts (difference of traces) between the ends, sorted as in every figure."""
     order, cluster_of = results.sorted_units([str(unit) for unit in traversal["unit"].values])
     counts = traversal["expected_count"].values[latents][:, :, order]
-    fold = np.log2(np.maximum(counts[:, -1], 1e-9)) - np.log2(np.maximum(counts[:, 0], 1e-9))
+    is_spikes = traversal.attrs["kind"] == "spikes"
+    ends = np.log2(np.maximum(counts[:, [0, -1]], 1e-9)) if is_spikes else counts[:, [0, -1]]
+    fold = ends[:, 1] - ends[:, 0]
     limit = float(np.nanquantile(np.abs(fold), 0.99)) or 1.0
     colours = [cluster_colour(cluster) for cluster in cluster_of]
     left_ms, right_ms = extent_of(traversal["bin"].values * 1e3, np.arange(2))[:2]
@@ -116,7 +118,7 @@ def _rates(figure: Figure, traversal: xr.Dataset, latents: list[int], results: R
         if row == len(latents) - 1:
             axes.set_xticks(extent[:2], [f"{extent[0]:.0f}", f"{extent[1]:.0f} ms"])
             axes.tick_params(length=0, labelsize=6, pad=2)
-    _scale(figure, image, 0.76, 0.155, "log2 ratio, -2 to +2 SD")
+    _scale(figure, image, 0.76, 0.155, "log2 ratio, -2 to +2 SD" if is_spikes else "SDs of the trace, -2 to +2 SD")
 
 
 def _active(results: Results, traversal: xr.Dataset) -> list[int]:
