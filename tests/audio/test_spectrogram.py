@@ -126,8 +126,9 @@ def test_session_without_audio_has_no_frames(tmp_path):
 def test_failure_leaves_no_file(tmp_path, noise):
     path = tmp_path / "cut.flac"
     soundfile.write(path, noise(2), 250_000)
-    path.write_bytes(path.read_bytes()[:200_000])
+    whole = path.read_bytes()
     recording = open_recording([path], series=None, channel=0)
+    path.write_bytes(whole[:200_000])
     with pytest.raises(InputError, match="truncated"):
         compute_spectrogram(
             recording, tmp_path / "s.nc", low_hz=30_000, high_hz=125_000, hop_s=0.001, window_s=0.002,
