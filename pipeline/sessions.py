@@ -23,14 +23,15 @@ class Session:
     """One row of the sheet, with its paths resolved.
 
     `audio` holds the sound files in recording order; where the sound lies inside the NWB file, `audio` is empty and
-    `audio_series` its path there. `sync` is "", a number (offset_s), the absolute path of a CSV, or "wav:1@nwb:/...".
+    `audio_series` its path there. `nwb` is a file, a folder (Zarr) or, as text, an address. `sync` is "", a number
+    (offset_s), the absolute path of a CSV, or "wav:1@nwb:/...".
     """
 
     name: str
     subject: str
     audio: tuple[Path, ...]
     audio_series: str | None
-    nwb: Path | None
+    nwb: Path | str | None
     sync: str
     annotations: Path | None
     condition: str
@@ -88,6 +89,11 @@ def split_annotations(path: str | Path) -> tuple[Path, str | None]:
     return (Path(inside_nwb[1]), inside_nwb[2]) if inside_nwb else (Path(path), None)
 
 
+def is_address(text: object) -> bool:
+    """Whether a cell of the sheet is an address (https://, s3://) and no path."""
+    return bool(re.match(r"(https?|s3)://", str(text)))
+
+
 def absent_files(session: Session) -> list[tuple[str, Path]]:
     """Column and path of every file of the session that is not there."""
     named = [("audio", path) for path in session.audio] + [("nwb", session.nwb)]
@@ -95,7 +101,12 @@ def absent_files(session: Session) -> list[tuple[str, Path]]:
         named.append(("annotations", split_annotations(session.annotations)[0]))
     if sync_kind(session.sync) == "file":
         named.append(("sync", Path(session.sync)))
-    return [(column, path) for column, path in named if path is not None and not path.is_file()]
+    return [(column, path) for column, path in named if path is not None and not _is_there(column, path)]
+
+
+def _is_there(column: str, path: Path | str) -> bool:
+    """Addresses are asked when they are read; an NWB recording in Zarr is a folder."""
+    return is_address(path) or (path.exists() if column == "nwb" else path.is_file())
 
 
 def _missing(column: str, path: Path, where: object) -> InputError:
@@ -149,7 +160,7 @@ def _read_rows(sheet: Path) -> tuple[list[tuple[int, dict[str, str]]], list[Inpu
 
 
 def _read_row(row: dict[str, str], *, sheet: Path, line: int) -> tuple[Session, list[InputError]]:
-    name = row["session"]
+    name, nwb = row["session"], row.get("nwb", "")
     where = _place(sheet, line, name)
     problems = []
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
@@ -167,8 +178,10 @@ def _read_row(row: dict[str, str], *, sheet: Path, line: int) -> tuple[Session, 
             problems.append(
                 InputError("audio: no path in an NWB file", where=where, found=audio, allowed="nwb:/acquisition/NAME")
             )
-        if not row.get("nwb"):
+        if not nwb:
             problems.append(InputError("audio lies in an NWB file, but nwb is empty", where=where, found=audio))
+        if is_address(nwb):
+            problems.append(InputError("audio cannot be read from an address", where=where, mend=f"download {nwb}"))
         files = ()
     else:
         files = _sound_files(audio, sheet)
@@ -199,7 +212,7 @@ def _read_row(row: dict[str, str], *, sheet: Path, line: int) -> tuple[Session, 
         subject=row["subject"],
         audio=files,
         audio_series=audio_series,
-        nwb=_resolve(row.get("nwb", ""), sheet),
+        nwb=nwb if is_address(nwb) else _resolve(nwb, sheet),
         sync=sync,
         annotations=_resolve(row.get("annotations", ""), sheet),
         condition=row.get("condition", ""),

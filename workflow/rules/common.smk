@@ -41,7 +41,12 @@ def find_sheet(name: str) -> str:
 
 def files_of(session) -> list[Path]:
     """Every file that the sheet names for a session."""
-    return [*session.audio, *(p for p in (session.nwb, session.annotations) if p), *pulses_of(session)]
+    return [*session.audio, *neural_files(session), *(p for p in [session.annotations] if p), *pulses_of(session)]
+
+
+def neural_files(session) -> list[Path]:
+    """The session's NWB recording, unless there is none or it lies at an address, which is no file of a rule."""
+    return [session.nwb] if session.nwb and not is_address(session.nwb) else []
 
 
 def pulses_of(session) -> list[Path]:
@@ -99,14 +104,14 @@ def rows() -> list[list[str]]:
 def sound(wildcards) -> list[str]:
     """The files that hold a session's sound."""
     session = sessions[wildcards.session]
-    return [shortest(p) for p in (session.audio or ([session.nwb] if session.audio_series else []))]
+    return [shortest(p) for p in (session.audio or (neural_files(session) if session.audio_series else []))]
 
 
 def spikes(wildcards) -> list[str]:
     """The files that hold a session's spikes and what its clock is read from: pulses may be a channel of the sound."""
     session = sessions[wildcards.session]
     pulses = session.audio if sync_kind(session.sync) == "channel" else pulses_of(session)
-    return [shortest(p) for p in (session.nwb, *pulses) if p]
+    return [shortest(p) for p in (*neural_files(session), *pulses)]
 
 
 def labels(wildcards) -> list[str]:
