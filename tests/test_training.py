@@ -13,6 +13,7 @@ from pipeline.clips import SessionClips
 from pipeline.errors import InputError
 from pipeline.training import Schedule, train
 from pipeline.vae import assembly
+from pipeline.vae.spec import describe
 
 SPEC = {
     "latent_dim": 3,
@@ -77,7 +78,7 @@ def make_clips(session="a", n=160, n_units=5, seed=0, modalities=("audio", "neur
 
 def build(clips, family="mopoe", **changes):
     learning = [c.where("train") for c in clips]
-    spec = assembly.describe(learning, family=family, **(SPEC | changes))
+    spec = describe(learning, family=family, **(SPEC | changes))
     model = assembly.assemble(spec)
     assembly.standardise(model, learning)
     return model, spec
@@ -228,6 +229,7 @@ def test_traces_take_a_gaussian_and_stop_by_bits_a_bin(tmp_path):
     gain, n = training.cross_gain(model, batch, null, torch.Generator().manual_seed(0))
     z = model.posterior(batch, ["audio"]).rsample(training.VALIDATION_SAMPLES, torch.Generator().manual_seed(0))
     expected = model.decode(z, session="a")["neural"].mean.mean(0)
+    expected = expected.detach()
     unit = torch.distributions.Normal(expected, 1.0), torch.distributions.Normal(torch.zeros_like(expected), 1.0)
     seen = batch.data["neural"].isfinite()
     x = batch.data["neural"].nan_to_num()

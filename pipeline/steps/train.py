@@ -22,6 +22,7 @@ def run(args, config):
     from pipeline.clips import read_clips
     from pipeline.training import Schedule, train
     from pipeline.vae import assembly
+    from pipeline.vae.spec import describe
 
     clips = [read_clips(path) for path in args.clips]
     settings, training = config.models, config.training
@@ -29,7 +30,7 @@ def run(args, config):
     if args.freeze_shared:
         model, spec, clips = assembly.add_sessions(args.freeze_shared, clips)
     else:
-        spec = assembly.describe(
+        spec = describe(
             learning,
             family=args.family,
             latent_dim=args.latent_dim,

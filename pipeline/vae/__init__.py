@@ -3,7 +3,7 @@
 from pathlib import Path
 
 # What families are built from; every other file of this folder is a family, named by its file.
-PARTS = frozenset({"base", "gaussians", "networks", "modality", "assembly"})
+PARTS = frozenset({"base", "gaussians", "networks", "modality", "spec", "assembly"})
 
 
 def families() -> list[str]:

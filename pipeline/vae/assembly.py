@@ -1,10 +1,5 @@
-"""From clips and settings to a model, and from a model to a file and back.
+"""From a spec to a model, and from a model to a file and back."""
 
-A model's `spec` is a dict of plain values that says all that is needed to build it without the data.
-"""
-
-import importlib
-import inspect
 import math
 import pickle
 from collections.abc import Sequence
@@ -20,7 +15,6 @@ from pipeline.clips import SessionClips
 from pipeline.errors import InputError
 from pipeline.seeds import torch_generator
 from pipeline.storage import written_whole
-from pipeline.vae import families
 from pipeline.vae.base import Batch, MultimodalVAE
 from pipeline.vae.modality import Modality
 from pipeline.vae.networks import (
@@ -31,6 +25,7 @@ from pipeline.vae.networks import (
     TimeCourses,
     lag_hats,
 )
+from pipeline.vae.spec import GEOMETRY, extend, family_class
 
 # What a likelihood of counts learns for each unit beside the mean, and whether its mean is on a log scale.
 NEURAL_LIKELIHOODS = {
@@ -38,8 +33,6 @@ NEURAL_LIKELIHOODS = {
     "negative_binomial": {"log_link": True, "spread": "log_dispersion"},
     "gaussian": {"log_link": False, "spread": "log_scale"},
 }
-LIKELIHOOD_OF = {"spikes": "poisson", "traces": "gaussian"}  # where the configuration leaves it to the data
-GEOMETRY = ("frequency_hz", "frame_s", "bin_s")
 
 
 @dataclass(frozen=True)
@@ -58,110 +51,6 @@ class LoadedModel:
     bin_s: np.ndarray
     bin_width_s: float
     kind: str  # of the neural side: spikes or traces
-
-
-def family_class(name: str) -> type[MultimodalVAE]:
-    """The model class in the file `name` of this folder.
-
-    Raises InputError, with the families that exist, where there is none.
-    """
-    if name not in families():
-        raise InputError("no such family of models", found=name, allowed=families())
-    module = importlib.import_module(f"pipeline.vae.{name}")
-    return next(
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, MultimodalVAE) and value.__module__ == module.__name__
-    )
-
-
-def describe(
-    clips: Sequence[SessionClips],
-    *,
-    family: str,
-    latent_dim: int,
-    seed: int,
-    audio_likelihood: str,
-    neural_likelihood: str,
-    audio_weight: float | str,
-    neural_weight: float | str,
-    hidden: int,
-    n_factors: int,
-    n_basis: int,
-    count_dropout: float,
-    beta: float,
-    warmup_fraction: float,
-    options: dict[str, Any],
-) -> dict[str, Any]:
-    """The spec of a model for these clips; a modality that no clip holds is left out.
-
-    Raises InputError where the sessions' clips differ in shape or kind, the likelihood is not for that kind, or an
-    option is not the family's.
-    """
-    check_geometry(clips)
-    kind = _common_kind(clips)
-    if kind == "traces" and neural_likelihood not in ("auto", "gaussian"):
-        raise InputError(
-            "traces are no counts",
-            where="models.neural_likelihood",
-            found=neural_likelihood,
-            allowed=["auto", "gaussian"],
-        )
-    if neural_likelihood == "auto":
-        neural_likelihood = LIKELIHOOD_OF[kind]
-    _check_options(family, options)
-    first = clips[0]
-    modalities = [m for row, m in enumerate(("audio", "neural")) if any(c.present[:, row].any() for c in clips)]
-    sessions = {c.session: list(c.unit_ids) for c in clips if c.unit_ids and c.present[:, 1].any()}
-    n_units = np.mean([len(units) for units in sessions.values()]) if sessions else 0
-    dims = {"audio": first.frequency_hz.size * first.frame_s.size, "neural": float(n_units * first.bin_s.size)}
-    largest = max(dims[name] for name in modalities)
-    weights = {"audio": audio_weight, "neural": neural_weight}
-    return {
-        "family": family,
-        "latent_dim": latent_dim,
-        "seed": seed,
-        "modalities": modalities,
-        "sessions": sessions,
-        **{name: np.asarray(getattr(first, name), float).tolist() for name in GEOMETRY},
-        "bin_width_s": float(first.bin_width_s),
-        "kind": kind,
-        "likelihoods": {"audio": audio_likelihood, "neural": neural_likelihood},
-        "weights": {m: largest / dims[m] if weights[m] == "dim" else float(weights[m]) for m in modalities},
-        "hidden": hidden,
-        "n_factors": n_factors,
-        "n_basis": n_basis,
-        "count_dropout": count_dropout,
-        "beta": beta,
-        "warmup_fraction": warmup_fraction,
-        "options": options,
-    }
-
-
-def extend(spec: dict[str, Any], clips: Sequence[SessionClips]) -> dict[str, Any]:
-    """The spec with the sessions of `clips` that it lacks, after its own.
-
-    Raises InputError where the clips do not fit the model or none of them brings new units.
-    """
-    for name in GEOMETRY:
-        for session in clips:
-            here, there = np.asarray(getattr(session, name)), np.asarray(spec[name])
-            if here.shape != there.shape or not np.allclose(here, there):
-                raise InputError(
-                    f"these clips do not fit the trained model: {name} differs",
-                    where=session.session,
-                    found=f"{here.size} values from {here.flat[0]:g}",
-                    allowed=f"{there.size} values from {there.flat[0]:g}",
-                    mend="cut them with the configuration that the model was trained with",
-                )
-    new = {c.session: list(c.unit_ids) for c in clips if c.session not in spec["sessions"] and c.present[:, 1].any()}
-    if "neural" not in spec["modalities"] or not new:
-        raise InputError(
-            "nothing to fit: no session brings units that the model does not have",
-            found=[c.session for c in clips],
-            mend="give the clips of a session that the model was not trained with",
-        )
-    return spec | {"sessions": spec["sessions"] | new}
 
 
 def assemble(spec: dict[str, Any], generator: torch.Generator | None = None) -> MultimodalVAE:
@@ -297,48 +186,3 @@ def to_batch(clips: SessionClips, indices: Sequence[int] | np.ndarray | None = N
         data["neural"] = tensor(chosen.counts.astype(np.float32, copy=False))
         present["neural"] = tensor(chosen.present[:, 1].astype(bool))
     return Batch(data, present, chosen.session)
-
-
-def check_geometry(clips: Sequence[SessionClips]) -> None:
-    """Raise InputError unless all sessions' clips have the same bands, frames and bins."""
-    first = clips[0]
-    for session in clips[1:]:
-        for name in (*GEOMETRY, "bin_width_s"):
-            here, there = np.asarray(getattr(session, name)), np.asarray(getattr(first, name))
-            if here.shape != there.shape or not np.allclose(here, there):
-                raise InputError(
-                    f"the clips of two sessions differ in {name}",
-                    where=session.session,
-                    found=f"{here.size} values from {here.flat[0]:g}",
-                    allowed=f"{there.size} values from {there.flat[0]:g}, as in {first.session}",
-                    mend="cut all sessions with one configuration",
-                )
-
-
-def _common_kind(clips: Sequence[SessionClips]) -> str:
-    kinds = {c.kind: c.session for c in clips if c.unit_ids}
-    if len(kinds) > 1:
-        raise InputError(
-            "some sessions bring spikes, others traces",
-            found=", ".join(f"{session}: {kind}" for kind, session in kinds.items()),
-            mend="run them apart, or give all the same neural.signal",
-        )
-    return next(iter(kinds), "spikes")
-
-
-def _check_options(family: str, options: dict[str, Any]) -> None:
-    known: set[str] = set()
-    for cls in family_class(family).__mro__:
-        parameters = inspect.signature(cls.__init__).parameters.values()
-        known |= {p.name for p in parameters if p.kind == p.KEYWORD_ONLY}
-        if not any(p.kind == p.VAR_KEYWORD for p in parameters):
-            break
-    known -= {"latent_dim", "beta", "warmup_fraction"}
-    for name in options:
-        if name not in known:
-            raise InputError(f"models.options.{family}: unknown option", found=name, allowed=sorted(known))
-    for name in options.get("private_dim") or {}:
-        if name not in ("audio", "neural"):
-            raise InputError(
-                f"models.options.{family}.private_dim: unknown modality", found=name, allowed=["audio", "neural"]
-            )

@@ -13,7 +13,8 @@ from pipeline.evaluation.model import model_metrics
 from pipeline.evaluation.predictions import expected_data
 from pipeline.evaluation.traversal import SD_STEPS, aggregate_posterior, traverse
 from pipeline.storage import read_table, write_dataset
-from pipeline.vae.assembly import assemble, describe, load_model, save_model, standardise, to_batch
+from pipeline.vae.assembly import assemble, load_model, save_model, standardise, to_batch
+from pipeline.vae.spec import describe
 
 SETTINGS = {"n_samples": 4, "n_clips": 20, "chunk_s": 10.0, "min_peak_db": 10.0}
 PLAIN = {

@@ -10,6 +10,7 @@ from pipeline.clips import SessionClips
 from pipeline.embedding import embed
 from pipeline.errors import InputError
 from pipeline.vae import assembly, networks
+from pipeline.vae.spec import describe
 
 SPEC = {
     "family": "mopoe",
@@ -60,16 +61,16 @@ def make_clips(session="mouse.1", n=30, n_units=4, n_bins=6, seed=0):
 def test_kinds_are_not_mixed_and_traces_are_no_counts():
     spikes, traces = make_clips(), replace(make_clips("mouse2"), kind="traces")
     with pytest.raises(InputError, match=r"(?s)some sessions bring spikes, others traces.*mouse2: traces"):
-        assembly.describe([spikes, traces], **SPEC)
+        describe([spikes, traces], **SPEC)
     with pytest.raises(InputError, match="traces are no counts"):
-        assembly.describe([traces], **SPEC)
+        describe([traces], **SPEC)
     for clips, likelihood in ((spikes, "poisson"), (traces, "gaussian")):
-        spec = assembly.describe([clips], **(SPEC | {"neural_likelihood": "auto"}))
+        spec = describe([clips], **(SPEC | {"neural_likelihood": "auto"}))
         assert spec["likelihoods"]["neural"] == likelihood
 
 
 def build(clips, **changes):
-    spec = assembly.describe(clips, **(SPEC | changes))
+    spec = describe(clips, **(SPEC | changes))
     model = assembly.assemble(spec)
     assembly.standardise(model, clips)
     return model.eval(), spec
@@ -128,7 +129,7 @@ def test_standardisation_reads_present_audio_only():
 
 
 def test_weights_balance_dimensions():
-    spec = assembly.describe([make_clips()], **SPEC)
+    spec = describe([make_clips()], **SPEC)
     assert spec["weights"] == pytest.approx({"audio": 1.0, "neural": 32 / 24})
 
 

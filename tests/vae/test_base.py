@@ -8,8 +8,8 @@ import torch
 from scipy.stats import norm
 
 from pipeline.errors import InputError
-from pipeline.vae.assembly import family_class
 from pipeline.vae.base import Posterior
+from pipeline.vae.spec import family_class
 
 FAMILIES = ("unimodal", "mvae", "mopoe")
 PRESENT = np.array([[1, 1, 0, 1, 0], [1, 0, 1, 1, 0]], bool)
