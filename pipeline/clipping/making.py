@@ -163,12 +163,14 @@ def window_counts(counts: xr.Dataset, first_bin: np.ndarray, *, n_bins: int) -> 
     valid or outside the grid.
     """
     origin = round(float(counts["bin"].values[0]) / float(counts.attrs["bin_width_s"]))
+    row = first_bin[:, np.newaxis] - origin + np.arange(n_bins)  # (n_clips, n_bins)
+    inside = (row >= 0) & (row < counts.sizes["bin"])
+    row = np.where(inside, row, 0)
     missing = np.int16(MISSING_COUNT) if counts.attrs["kind"] == "spikes" else np.float32(np.nan)
-    known = np.where(counts["valid"].values, counts["counts"].values.astype(missing.dtype), missing)
-    known = np.concatenate([known, np.full((1, known.shape[1]), missing)])  # the last row: outside
-    row = first_bin[:, np.newaxis] - origin + np.arange(n_bins)
-    row[(row < 0) | (row >= len(known) - 1)] = len(known) - 1
-    return np.ascontiguousarray(known[row].transpose(0, 2, 1))
+    # Only what the clips hold is copied: the recording itself may be many times larger.
+    known = counts["valid"].values[row] & inside[..., np.newaxis]
+    values = np.where(known, counts["counts"].values[row].astype(missing.dtype), missing)
+    return np.ascontiguousarray(values.transpose(0, 2, 1))
 
 
 def in_training_sds(traces: np.ndarray, is_training: np.ndarray) -> np.ndarray:
