@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import sys
+from types import ModuleType
 
 from pipeline import __version__
 from pipeline.config import load_config
@@ -21,14 +22,18 @@ def main(arguments: list[str] | None = None) -> int:
         subparser = subparsers.add_parser(name, help=step.help, description=step.help)
         subparser.add_argument("--config", help="YAML or JSON file, or a JSON object; absent keys take their defaults")
         if name == chosen:
-            importlib.import_module(f"pipeline.steps.{name}").add_arguments(subparser)
+            _module(name).add_arguments(subparser)
     args = parser.parse_args(arguments)
     try:
-        importlib.import_module(f"pipeline.steps.{args.step}").run(args, load_config(args.config))
+        _module(args.step).run(args, load_config(args.config))
     except InputError as error:
         print(f"duet {args.step}: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _module(step: str) -> ModuleType:
+    return importlib.import_module(f"pipeline.steps.{step.replace('-', '_')}")
 
 
 if __name__ == "__main__":

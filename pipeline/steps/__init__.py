@@ -25,20 +25,24 @@ class Step:
     @property
     def code(self) -> str:
         """Hash of every library file behind the step."""
-        return _code_hash(ROOT / "steps" / f"{self.name}.py")
+        return _code_hash(_file(self.name))
 
 
 @cache
 def steps() -> dict[str, Step]:
-    """All steps by name."""
+    """All steps by name: that of the file, with hyphens."""
     import pipeline.steps as package
 
-    return {name: _describe(name) for name in names_in(package)}
+    names = [module.replace("_", "-") for module in names_in(package)]
+    return {name: _describe(name) for name in names}
+
+
+def _file(name: str) -> Path:
+    return ROOT / "steps" / f"{name.replace('-', '_')}.py"
 
 
 def _describe(name: str) -> Step:
-    path = ROOT / "steps" / f"{name}.py"
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(_file(name).read_text(encoding="utf-8"))
     constants = {
         node.targets[0].id: node.value
         for node in tree.body

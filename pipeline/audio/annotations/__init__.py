@@ -55,15 +55,27 @@ def read_calls(path: str | Path, *, audio_start_s: float = -np.inf, audio_stop_s
     kept = _kept(table, columns, file)
     if not kept:
         warnings.warn(f"{path}: the annotations hold no calls", stacklevel=2)
-    times_s = np.array([_times(table.rows[row], columns) for row in kept], float).reshape(-1, 2)
-    lines = [table.lines[row] for row in kept]
-    inside_audio = _checked(times_s, lines, path=path, audio_start_s=audio_start_s, audio_stop_s=audio_stop_s)
-    order = np.lexsort((inside_audio[:, 1], inside_audio[:, 0]))
+    rows = [table.rows[row] for row in kept]
+    times_s = np.array([_times(row, columns) for row in rows], float).reshape(-1, 2)
+    bad, limits = _not_calls(times_s, audio_start_s=audio_start_s, audio_stop_s=audio_stop_s)
+    if len(bad):
+        in_ms = not len(_not_calls(times_s / 1e3, audio_start_s=audio_start_s, audio_stop_s=audio_stop_s)[0])
+        raise _refused(
+            [
+                (table.lines[kept[row]], *(_text(rows[row], cell) for cell in (columns.start, columns.stop)))
+                for row in bad
+            ],
+            path=path,
+            limits=limits,
+            in_ms=in_ms and table.header is not None,
+        )
+    cut_s = _cut(times_s, path=path, audio_start_s=audio_start_s, audio_stop_s=audio_stop_s)
+    order = np.lexsort((cut_s[:, 1], cut_s[:, 0]))
     label, level = columns.first(columns.layout.labels), columns.first(LEVELS)
-    rows = [table.rows[kept[position]] for position in order]
+    rows = [rows[row] for row in order]
     return Calls(
-        start_s=inside_audio[order, 0],
-        stop_s=inside_audio[order, 1],
+        start_s=cut_s[order, 0],
+        stop_s=cut_s[order, 1],
         labels=[_text(row, label) for row in rows],
         level_db=np.array([_number(row, level) for row in rows], float),
     )
@@ -128,45 +140,50 @@ def _kept(table: Table, columns: Columns, path: Path) -> list[int]:
     return list(rows)
 
 
-def _checked(
-    times_s: np.ndarray, lines: list[int], *, path: object, audio_start_s: float, audio_stop_s: float
-) -> np.ndarray:
-    """Starts and stops, shape (n_calls, 2), cut at the ends of the audio.
-
-    Raises InputError, or InputErrors, for rows that are no calls within it.
-    """
+def _not_calls(times_s: np.ndarray, *, audio_start_s: float, audio_stop_s: float) -> tuple[np.ndarray, str]:
+    """Rows of `times_s`, shape (n_calls, 2), that are no calls within the audio, and what is allowed."""
     start_s, stop_s = times_s.T
-    with np.errstate(invalid="ignore"):  # NaN fails every comparison
-        fine = (
-            np.isfinite(times_s).all(axis=1)
-            & (start_s >= audio_start_s - OVERHANG_S)
-            & (start_s < stop_s)
-            & (stop_s <= audio_stop_s + OVERHANG_S)
-            & (start_s < audio_stop_s)
-            & (stop_s > audio_start_s)
-        )
-    known = np.isfinite([audio_start_s, audio_stop_s]).all()
-    allowed = f"{audio_start_s:g} <= start < stop <= {audio_stop_s:g}" if known else "start < stop"
-    bad = np.flatnonzero(~fine)
+    fine = (
+        np.isfinite(times_s).all(axis=1)
+        & (start_s >= audio_start_s - OVERHANG_S)
+        & (start_s < stop_s)
+        & (stop_s <= audio_stop_s + OVERHANG_S)
+        & (start_s < audio_stop_s)
+        & (stop_s > audio_start_s)
+    )
+    if np.isfinite([audio_start_s, audio_stop_s]).all():
+        return np.flatnonzero(~fine), f"{audio_start_s:g} <= start < stop <= {audio_stop_s:g}"
+    return np.flatnonzero(~fine), "start < stop"
+
+
+def _refused(rows: list[tuple[int, str, str]], *, path: object, limits: str, in_ms: bool) -> InputError:
+    """What is wrong with rows (line, start, stop), the first of them one by one."""
+    mend = "give seconds on the audio clock, from the start of the session's first file"
+    if in_ms:
+        mend = "these would fit as milliseconds: say so in the header, as start_ms,stop_ms"
     problems = [
         InputError(
-            "not a call within the recording" if known else "not a call",
-            where=f"{path}, line {lines[row]}",
-            found=f"start {start_s[row]:g} s, stop {stop_s[row]:g} s".replace("nan s", "is no number"),
-            allowed=f"numbers, {allowed}",
-            mend="give seconds on the audio clock, from the start of the session's first file",
+            "not a call within the recording",
+            where=f"{path}, line {line}",
+            found=f"start {start or 'empty'}, stop {stop or 'empty'}",
+            allowed=f"numbers of seconds, {limits}",
+            mend=mend,
         )
-        for row in bad[:MOST_PROBLEMS]
+        for line, start, stop in rows[:MOST_PROBLEMS]
     ]
-    if len(bad) > MOST_PROBLEMS:
-        problems.append(InputError(f"{len(bad) - MOST_PROBLEMS} more rows like these", where=path))
-    if problems:
-        raise problems[0] if len(problems) == 1 else InputErrors(problems)
+    if len(rows) > MOST_PROBLEMS:
+        problems.append(InputError(f"{len(rows) - MOST_PROBLEMS:,} more rows like these", where=path))
+    return problems[0] if len(problems) == 1 else InputErrors(problems)
+
+
+def _cut(times_s: np.ndarray, *, path: object, audio_start_s: float, audio_stop_s: float) -> np.ndarray:
+    """Starts and stops cut at the ends of the audio, shape (n_calls, 2)."""
     cut_s = np.clip(times_s, audio_start_s, audio_stop_s)
     n_cut = int((np.abs(cut_s - times_s).max(axis=1, initial=0) > ROUNDING_S).sum())
     if n_cut:
         warnings.warn(
-            f"{path}: {n_cut} calls end up to {1e3 * OVERHANG_S:g} ms outside the audio and are cut there", stacklevel=3
+            f"{path}: {n_cut} of {len(times_s)} calls reach up to {1e3 * OVERHANG_S:g} ms beyond the audio; cut there",
+            stacklevel=2,
         )
     return cut_s
 

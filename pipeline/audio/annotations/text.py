@@ -33,7 +33,7 @@ def read_table(path: Path, inside: str | None) -> Table:
     lines = []
     for line_number, line in enumerate(io.StringIO(_decoded(path), newline=None), 1):
         line = line.rstrip("\n")
-        if line.strip() and not re.match(r"\\|#\s*$|#[^,;\t\w\"]", line):
+        if line.strip(" ,;\t") and not re.match(r"\\|#\s*$|#[^,;\t\w\"]", line):
             lines.append((line_number, line))
     if not lines:
         return Table(header=None, rows=[], lines=[])
