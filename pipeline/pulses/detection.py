@@ -52,9 +52,7 @@ def spaced(onset_s: np.ndarray) -> np.ndarray:
     return onset_s[np.diff(onset_s, prepend=-np.inf) >= LEAST_INTERVAL_S]
 
 
-def _of_stretch(
-    blocks: Iterable[np.ndarray], *, levels: Levels, rate_hz: float, most: float, where: str
-) -> np.ndarray:
+def _of_stretch(blocks: Iterable[np.ndarray], *, levels: Levels, rate_hz: float, most: float, where: str) -> np.ndarray:
     found, n_found = [np.empty(0)], 0
     for places in onsets(blocks, levels=levels):
         found.append(places)
