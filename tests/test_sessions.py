@@ -1,10 +1,11 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.sessions import find_session, read_sessions, scan_sheet
+from pipeline.sessions import find_session, read_sessions, scan_sheet, split_annotations
 from pipeline.sync import pulse_channels, sync_kind
 
 HEADER = "session\tsubject\taudio\tnwb\tsync\tannotations\tcondition"
@@ -186,3 +187,18 @@ def test_an_unknown_column_does_not_hide_the_problems_of_the_rows(tmp_path):
     _, problems = scan_sheet(sheet)
     told = "\n".join(map(str, problems))
     assert "nearest: annotations" in told and "missing.wav" in told
+
+
+def test_annotations_may_be_a_table_in_an_nwb_file(write, tmp_path):
+    sheet = write("s1\tanna\ta.wav\t\t\tlab.nwb:/intervals/calls", files=["a.wav", "lab.nwb"])
+    (session,) = read_sessions(sheet)
+    assert split_annotations(session.annotations) == (tmp_path / "lab.nwb", "/intervals/calls")
+    assert split_annotations("C:/x/calls.csv") == (Path("C:/x/calls.csv"), None)
+    (tmp_path / "lab.nwb").rename(tmp_path / "other.nwb")
+    assert "annotations: no such file" in message(sheet)
+
+
+def test_annotations_on_the_nwb_clock_need_one_clock(write):
+    for cell in ("lab.nwb", "lab.nwb:/intervals/calls"):
+        sheet = write(f"s1\tanna\ta.wav\tlab.nwb\t0.5\t{cell}", files=["a.wav", "lab.nwb"])
+        assert "this session has two" in message(sheet)

@@ -111,7 +111,7 @@ def _unknown(path: object, header: list[str]) -> InputError:
         where=path,
         found=", ".join(map(str, header)),
         allowed=[str(layout) for layout in LAYOUTS],
-        mend=f"rename {' and '.join(renamed)}" if renamed else "begin the file with the line: start_s,stop_s,label",
+        mend=f"rename {' and '.join(renamed)}" if renamed else "call the two columns of times start_s and stop_s",
     )
 
 
