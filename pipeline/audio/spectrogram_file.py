@@ -20,29 +20,41 @@ CHUNK_FRAMES = 4096
 
 
 class SpectrogramWriter:
-    """Collects frames into whole chunks, since HDF5 writes those at full speed."""
+    """Collects frames into whole chunks, since HDF5 writes those at full speed.
 
-    def __init__(self, file: h5netcdf.File, *, n_frames: int, frequency_hz: np.ndarray, n_files: int):
+    Chunks without a frame are never written and cost no disk; they read as `silence_db`, the level of digital
+    silence: a finite number, so that a reader who forgets `usable` averages no not-a-number.
+    """
+
+    def __init__(
+        self, file: h5netcdf.File, *, n_frames: int, frequency_hz: np.ndarray, n_files: int, silence_db: float
+    ):
         n_bands = len(frequency_hz)
         file.dimensions = {"time": n_frames, "frequency": n_bands, "file": n_files}
         # Without frames (a session without audio) there is nothing to cut into chunks.
         chunks = (min(CHUNK_FRAMES, n_frames), n_bands) if n_frames and n_bands else None
-        self._file = file
-        self._power = file.create_variable("power_db", ("time", "frequency"), "f2", chunks=chunks)
+        self._file, self._silence_db = file, np.float16(silence_db)
+        self._power = file.create_variable(
+            "power_db", ("time", "frequency"), "f2", chunks=chunks, fillvalue=self._silence_db
+        )
+        del self._power.attrs["_FillValue"]  # xarray would turn digital silence into not-a-number
         self._power.attrs["units"] = "dB"
         frequency = file.create_variable("frequency", ("frequency",), "f8", data=frequency_hz)
         frequency.attrs["units"] = "Hz"
         self._chunk = np.empty((CHUNK_FRAMES, n_bands), np.float16)
-        self._filled, self._written = 0, 0
+        self._first, self._filled = 0, 0  # frame at which the chunk starts; frames in it
 
-    def append(self, power_db: np.ndarray) -> None:
-        """Add frames, shape (n, n_bands), dB."""
+    def write(self, first_frame: int, power_db: np.ndarray) -> None:
+        """Write frames from `first_frame` on, shape (n, n_bands), dB; later calls must be about later frames."""
         while len(power_db):
-            taken = power_db[: CHUNK_FRAMES - self._filled]
-            self._chunk[self._filled : self._filled + len(taken)] = taken
-            self._filled, power_db = self._filled + len(taken), power_db[len(taken) :]
-            if self._filled == CHUNK_FRAMES:
+            if first_frame >= self._first + CHUNK_FRAMES:
                 self._flush()
+                self._first = first_frame // CHUNK_FRAMES * CHUNK_FRAMES
+            at = first_frame - self._first
+            self._chunk[self._filled : at] = self._silence_db
+            taken = power_db[: CHUNK_FRAMES - at]
+            self._chunk[at : at + len(taken)] = taken
+            self._filled, first_frame, power_db = at + len(taken), first_frame + len(taken), power_db[len(taken) :]
 
     def finish(
         self,
@@ -57,12 +69,13 @@ class SpectrogramWriter:
     ) -> None:
         """Write what is known only at the end, and the small arrays."""
         self._flush()
-        time = self._file.create_variable("time", ("time",), "f8")
+        packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if len(usable) else {}
+        time = self._file.create_variable("time", ("time",), "f8", **packed)
         time.attrs["units"] = "s"  # no "since": xarray must not make dates of it
         for start in range(0, len(usable), CHUNK_FRAMES):
             frames = np.arange(start, min(start + CHUNK_FRAMES, len(usable)))
             time[frames[0] : frames[-1] + 1] = first_time_s + frames * hop_s
-        flags = self._file.create_variable("usable", ("time",), "i1", data=usable.astype(np.int8))
+        flags = self._file.create_variable("usable", ("time",), "i1", data=usable.view(np.int8), **packed)
         flags.attrs["dtype"] = "bool"  # how xarray writes booleans
         floor = self._file.create_variable("noise_floor_db", ("frequency",), "f4", data=noise_floor_db)
         floor.attrs["units"] = "dB"
@@ -73,22 +86,28 @@ class SpectrogramWriter:
 
     def _flush(self) -> None:
         if self._filled:
-            self._power[self._written : self._written + self._filled] = self._chunk[: self._filled]
-            self._written, self._filled = self._written + self._filled, 0
+            self._power[self._first : self._first + self._filled] = self._chunk[: self._filled]
+            self._filled = 0
 
 
 @contextmanager
 def written_spectrogram(
-    path: str | Path, *, n_frames: int, frequency_hz: np.ndarray, n_files: int
+    path: str | Path, *, n_frames: int, frequency_hz: np.ndarray, n_files: int, silence_db: float
 ) -> Iterator[SpectrogramWriter]:
     """Yield a writer; the file takes its place only if the block succeeds."""
     with written_whole(path) as partial, h5netcdf.File(partial, "w") as file:
-        yield SpectrogramWriter(file, n_frames=n_frames, frequency_hz=frequency_hz, n_files=n_files)
+        yield SpectrogramWriter(
+            file, n_frames=n_frames, frequency_hz=frequency_hz, n_files=n_files, silence_db=silence_db
+        )
 
 
 @dataclass(frozen=True)
 class Spectrogram:
-    """An open spectrogram.nc: small arrays in memory, power read by slices."""
+    """An open spectrogram.nc: small arrays in memory, power read by slices.
+
+    `channel` is that of the recording; frames that are not `usable` (clipped, dropped out, in a gap between files)
+    hold no sound.
+    """
 
     frequency_hz: np.ndarray
     noise_floor_db: np.ndarray
@@ -97,6 +116,7 @@ class Spectrogram:
     hop_s: float
     start_s: float
     stop_s: float
+    channel: int
     _power: h5py.Dataset
 
     @property
@@ -127,6 +147,7 @@ def open_spectrogram(path: str | Path) -> Iterator[Spectrogram]:
             hop_s=float(np.ravel(file.attrs["hop_s"])[0]),  # netCDF attributes are lists
             start_s=float(file["file_start_s"][0]) if len(file["file_start_s"]) else 0.0,
             stop_s=float(file["file_stop_s"][-1]) if len(file["file_stop_s"]) else 0.0,
+            channel=int(np.ravel(file.attrs.get("channel", 0))[0]),
             _power=file["power_db"],
         )
 

@@ -9,7 +9,7 @@ def _usable(samples, block_samples):
     n_frames = (len(samples) - N_WINDOW) // N_HOP + 1
     watch = QualityWatch(n_frames=n_frames, n_window=N_WINDOW, n_hop=N_HOP, rate_hz=RATE_HZ, full_scale=1.0)
     for start in range(0, len(samples), block_samples):
-        watch.see(samples[start : start + block_samples].copy())
+        watch.see(samples[start : start + block_samples].copy(), start)
     return watch.usable
 
 

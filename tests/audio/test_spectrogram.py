@@ -71,7 +71,7 @@ def test_neither_blocks_nor_files_change_the_result(make_spectrogram, noise, set
 
 
 def test_noise_floor_is_the_median_and_thinned_evenly(make_spectrogram, noise, monkeypatch):
-    monkeypatch.setattr("pipeline.audio.spectrogram.RESERVOIR_FRAMES", 200)
+    monkeypatch.setattr("pipeline.audio.noise_floor.RESERVOIR_FRAMES", 200)
     samples = noise(3.0)
     samples[: int(0.8 * 250_000)] *= 100  # a loud part that is no majority
     result = _contents(make_spectrogram(samples))
