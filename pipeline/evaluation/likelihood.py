@@ -18,7 +18,7 @@ from pipeline.evaluation.predictions import pieces, possible_givens, possible_ta
 from pipeline.evaluation.scores import clip_mean
 from pipeline.vae.assembly import to_batch
 from pipeline.vae.base import Batch, MultimodalVAE, Posterior
-from pipeline.vae.gaussians import mixture_log_prob, normal_log_prob
+from pipeline.vae.gaussians import mixture_log_prob
 
 KL_SAMPLES = 64  # for posteriors that are mixtures, whose KL has no closed form
 
@@ -72,7 +72,7 @@ def draw(
         for part in pieces(batch, targets, n_samples):
             posterior = model.posterior(part, given)
             z = posterior.rsample(n_samples, generator)  # (k, n, d)
-            ratios.append(normal_log_prob(z, torch.zeros_like(z), torch.zeros_like(z)) - posterior.log_prob(z))
+            ratios.append(model.prior_log_prob(z) - posterior.log_prob(z))
             for name, likelihood in model.decode(z, session=batch.session, names=targets).items():
                 likelihoods[name].append(likelihood.log_prob(part.data[name]))
     return Draws({name: torch.cat(parts, dim=1) for name, parts in likelihoods.items()}, torch.cat(ratios, dim=1))

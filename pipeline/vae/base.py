@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import InputError
-from pipeline.vae.gaussians import mixture_log_prob
+from pipeline.vae.gaussians import mixture_log_prob, normal_log_prob
 from pipeline.vae.likelihoods import Likelihood
 from pipeline.vae.modality import Modality
 
@@ -133,7 +133,7 @@ class Experts:
 
 
 class MultimodalVAE(nn.Module):
-    """Modalities around one latent space with prior N(0, I).
+    """Modalities around one latent space with prior N(0, I), unless the family has another.
 
     z holds `latent_dim` shared latents, then the private ones of each modality in order (`private_dim`); a decoder
     sees the shared ones and its own. `beta` weighs the KL terms and rises from 0 over the first `warmup_fraction`
@@ -142,6 +142,7 @@ class MultimodalVAE(nn.Module):
 
     cross_generates = True  # whether z inferred from one modality can be decoded to another
     needs_pairs = False  # whether samples with a missing modality cannot be trained on
+    needs_joint_encoder = False  # whether the constructor takes a `joint_encoder` of all modalities
 
     def __init__(
         self,
@@ -193,9 +194,17 @@ class MultimodalVAE(nn.Module):
         self, n: int, generator: torch.Generator | None = None, *, session: str | None = None
     ) -> dict[str, Tensor]:
         """Expected data of `n` draws from the prior, the same draw for all modalities: (n, *features) each."""
-        dtype = next((p.dtype for p in self.parameters()), torch.get_default_dtype())
-        z = torch.randn((n, self.n_latents), generator=generator, device=self.speaks.device, dtype=dtype)
+        z = self.sample_prior(n, generator)
         return {name: likelihood.mean for name, likelihood in self.decode(z, session=session).items()}
+
+    def sample_prior(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """`n` draws from p(z), (n, n_latents)."""
+        dtype = next((p.dtype for p in self.parameters()), torch.get_default_dtype())
+        return torch.randn((n, self.n_latents), generator=generator, device=self.speaks.device, dtype=dtype)
+
+    def prior_log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) in nats, (..., n_latents) -> (...)."""
+        return normal_log_prob(z, torch.zeros_like(z), torch.zeros_like(z))
 
     def beta_at(self, step: float) -> float:
         """The weight of the KL terms when a share `step` of the training is done."""
