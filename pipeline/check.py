@@ -17,6 +17,7 @@ from pipeline.clipping.windows import windows_over
 from pipeline.clock import Clock, read_clock
 from pipeline.config import Config
 from pipeline.errors import InputError, InputErrors
+from pipeline.estimate import Cost, SessionSize, cost_of
 from pipeline.neural.recording import UnitsHeader, read_header
 from pipeline.sessions import Session, absent_files, scan_sheet
 
@@ -76,7 +77,7 @@ def table_of(reports: list[SessionReport], config: Config) -> pd.DataFrame:
     rows = []
     for report in reports:
         sound, units, clock = report.recording, report.units, report.clock
-        n_clips, gigabytes = estimate(report, config)
+        size = size_of(report, config)
         rows.append(
             {
                 "session": report.session.name,
@@ -90,27 +91,44 @@ def table_of(reports: list[SessionReport], config: Config) -> pd.DataFrame:
                 "drift_ppm": clock.drift_ppm if clock else np.nan,
                 "residual_ms": clock.residual_s * 1e3 if clock else np.nan,
                 "overlap_min": report.overlap_s / 60,
-                "clips_at_most": n_clips,
-                "disk_gb": gigabytes,
+                "clips_at_most": size.n_clips,
+                "prepare_min": sum(size.prepare_s.values()) / 60,
+                "disk_gb": size.disk_bytes / 1e9,
                 "problems": len(report.problems) + len(absent_files(report.session)),
             }
         )
     return pd.DataFrame(rows)
 
 
-def estimate(report: SessionReport, config: Config) -> tuple[int, float]:
-    """Number of clips at most (as if the animal called all the time) and gigabytes of prepared files with them."""
-    if report.analysed_s is None:
-        return 0, 0.0
-    chosen, length_s = config.clips, float(np.ptp(report.analysed_s))
+def size_of(report: SessionReport, config: Config) -> SessionSize:
+    """What the session will cost; clips as if the animal called all the time, since headers do not tell when it did."""
+    chosen, sound = config.clips, report.recording
+    length_s = float(np.ptp(report.analysed_s)) if report.analysed_s is not None else 0.0
     stride_s = chosen.duration_s if chosen.mode == "call" else chosen.stride_s
-    n_clips = len(windows_over(0.0, length_s, duration_s=chosen.duration_s, stride_s=stride_s))
+    n_clips = len(windows_over(0.0, length_s, duration_s=chosen.duration_s, stride_s=stride_s)) if length_s else 0
     n_units = report.units.n_units if report.units else 0
     count_bins = (chosen.duration_s + chosen.counts.pre_s + chosen.counts.post_s) / config.neural.bin_width_s
-    spectrogram = report.recording.duration_s / config.audio.hop_s * (report.n_bands * 2 + 9) if report.recording else 0
-    counts = length_s / config.neural.bin_width_s * n_units * 3
-    clips = n_clips * 2 * (chosen.n_bands * chosen.n_frames + n_units * count_bins)
-    return n_clips, (spectrogram + counts + clips) / 1e9
+    return SessionSize(
+        n_samples=sound.n_samples if sound else 0,
+        sound_s=sound.duration_s if sound else 0.0,
+        n_frames=round(sound.duration_s / config.audio.hop_s) if sound else 0,
+        n_bands=report.n_bands,
+        n_units=n_units,
+        n_count_bins=round(length_s / config.neural.bin_width_s),
+        n_clips=n_clips,
+        numbers_a_clip=round(chosen.n_bands * chosen.n_frames + n_units * count_bins),
+    )
+
+
+def cost_of_run(reports: list[SessionReport], config: Config) -> Cost:
+    """Cost at most of the whole run, on one core without a GPU."""
+    models = config.models
+    return cost_of(
+        [size_of(report, config) for report in reports],
+        n_models=len(models.families) * len(models.latent_dims) * len(models.seeds),
+        n_epochs=config.training.max_epochs,
+        n_samples=config.evaluation.n_samples,
+    )
 
 
 def _settings_problems(config: Config) -> list[InputError]:

@@ -5,11 +5,11 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.check import check_sheet, table_of
+from pipeline.check import check_sheet, cost_of_run, table_of
 from pipeline.errors import InputErrors
 from pipeline.storage import write_table
 
-SETTINGS = ("audio", "neural", "clips", "seed")
+SETTINGS = ("audio", "neural", "clips", "models", "training", "evaluation", "seed")
 
 
 def add_arguments(parser):
@@ -33,8 +33,13 @@ def run(args, config):
         for note in report.notes:
             console.print(f"{report.session.name}: {note}", markup=False, highlight=False)
     if len(table):
-        total = f"{table['clips_at_most'].sum():,} clips and {table['disk_gb'].sum():.2g} GB of prepared files at most"
-        console.print(f"Together {total} (clips in bouts are far fewer than in the whole recording).", highlight=False)
+        cost = cost_of_run(reports, config)
+        hours = f"{cost.total_s / 3600:.2g} core hours (of these {cost.seconds['train'] / cost.total_s:.0%} training)"
+        needs = f"{cost.memory_bytes / 1e9:.2g} GB of memory, {cost.disk_bytes / 1e9:.2g} GB of prepared files"
+        n_clips = table["clips_at_most"].sum()
+        console.print(f"At most {n_clips:,} clips, {hours} without a GPU, {needs}.", highlight=False)
+        if config.clips.mode != "continuous":
+            console.print("That is as if the animals called all the time; clips lie in bouts alone.", highlight=False)
     if args.out:
         write_table(table, args.out)
     if problems:

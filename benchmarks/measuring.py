@@ -1,0 +1,28 @@
+"""Wall time and memory of a command, for all benchmarks."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+
+
+def measured(command: Sequence[str | Path]) -> tuple[float, float]:
+    """Wall time (s) and peak memory (MB, imports included) of a command that runs on one thread.
+
+    Raises CalledProcessError, with what the command said, where it fails.
+    """
+    started = time.perf_counter()
+    with subprocess.Popen(
+        command, env=os.environ | ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as run:
+        said = run.stdout.read()
+        _, status, used = os.wait4(run.pid, 0)
+        run.returncode = os.waitstatus_to_exitcode(status)
+    if run.returncode:
+        raise subprocess.CalledProcessError(run.returncode, command, output=said.decode(errors="replace"))
+    # Linux counts in KiB, macOS in bytes.
+    return time.perf_counter() - started, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
