@@ -1,7 +1,8 @@
-"""How far two clocks are apart over time: a straight line, or straight pieces where the drift changes.
+"""How far two clocks are apart over time: a straight line, or a smooth curve where the drift changes.
 
 Single pulses are jittered by tenths of a millisecond, so that a line through every pulse would carry their jitter into
-every event. The number of pieces is the smallest that predicts pulses that were left out of the fit as well as any.
+every event. Curves are cubic splines by least squares; the number of pieces is the smallest that predicts pulses that
+were left out of the fit as well as any other.
 """
 
 from dataclasses import dataclass
@@ -9,10 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import make_lsq_spline
 
-N_FOLDS = 5
-LEAST_PULSES = 8  # fewer cannot tell jitter from drift
+LINE = 0  # as a number of pieces
+EVERY_PULSE = -1  # as a number of pieces: straight from pulse to pulse
+PIECES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 26, 32, 40, 52, 64)
 PULSES_A_PIECE = 6
-MOST_PIECES = 256
+LEAST_PULSES = 8  # fewer cannot tell jitter from drift
+N_FOLDS = 5
+KNOTS_A_PIECE = 8  # of the straight pieces that stand for a cubic one: they stray from it by microseconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,50 +34,50 @@ class Drift:
         return inside + beyond * slope
 
 
-def fit_pieces(audio_s: np.ndarray, apart_s: np.ndarray, *, n_pieces: int) -> Drift:
-    """Least squares by `n_pieces` straight pieces that join at pulses, as many pulses in each.
+def fit_drift(audio_s: np.ndarray, apart_s: np.ndarray, *, n_pieces: int) -> Drift:
+    """The fit of a line, of a number of cubic pieces with as many pulses in each, or a line through every pulse.
 
-    `audio_s`: Shape (n_pulses,), increasing, at least 2 n_pieces of them; `apart_s`: session time minus audio time.
+    `audio_s`: Shape (n_pulses,), increasing, at least 2 pulses, and PULSES_A_PIECE a piece; `apart_s`: session time
+    minus audio time of the pulses, same shape.
     """
-    places = np.linspace(0, len(audio_s) - 1, n_pieces + 1).round().astype(int)
-    knots = audio_s[places]
-    scale = knots[-1] - knots[0]  # the fit is done from 0 to 1, about the mean, for precision
-    within = (audio_s - knots[0]) / scale
-    level = apart_s.mean()
-    inner = (knots - knots[0]) / scale
-    spline = make_lsq_spline(within, apart_s - level, np.r_[0.0, inner[:-1], 1.0, 1.0], k=1)
-    return Drift(knots, spline(inner) + level)
+    if n_pieces == EVERY_PULSE:
+        return Drift(audio_s, apart_s)
+    # from 0 to 1 and about the mean, for precision: clocks may count from 1970
+    start_s, span_s, level_s = audio_s[0], audio_s[-1] - audio_s[0], apart_s.mean()
+    within = (audio_s - start_s) / span_s
+    if n_pieces == LINE:
+        centre = within.mean()
+        slope = (within - centre) @ (apart_s - level_s) / ((within - centre) @ (within - centre))
+        return Drift(audio_s[[0, -1]], level_s + slope * (np.array([0.0, 1.0]) - centre))
+    ends = within[np.linspace(0, len(within) - 1, n_pieces + 1).round().astype(int)]
+    spline = make_lsq_spline(within, apart_s - level_s, np.r_[np.zeros(4), ends[1:-1], np.ones(4)], k=3)
+    knots = np.interp(np.arange(n_pieces * KNOTS_A_PIECE + 1) / KNOTS_A_PIECE, np.arange(n_pieces + 1), ends)
+    return Drift(start_s + knots * span_s, spline(knots) + level_s)
 
 
-def pieces_by_validation(audio_s: np.ndarray, apart_s: np.ndarray) -> list[int]:
-    """Numbers of pieces to try, best first: the chosen one, and then those with more pieces.
+def pieces_to_try(audio_s: np.ndarray, apart_s: np.ndarray) -> list[int]:
+    """Numbers of pieces, best first: the chosen one, and then those that bend more.
 
-    0 stands for a line through every pulse. Chosen is the smallest number whose squared error at pulses that were left
-    out, in turn a fifth of them, is within one standard error of the smallest.
+    Chosen is the smallest number whose squared error at pulses that were left out, in turn a fifth of them, is within
+    one standard error of the smallest.
     """
     n_pulses = len(audio_s)
     if n_pulses < LEAST_PULSES:
-        return [1] if n_pulses < 3 else [1, 0]
-    ladder = sorted({round(1.5**step) for step in range(14)})
-    ladder = [n for n in ladder if n <= min(n_pulses // PULSES_A_PIECE, MOST_PIECES)]
+        return [LINE] if n_pulses < 3 else [LINE, EVERY_PULSE]
+    choices = [LINE, *(n for n in PIECES if n * PULSES_A_PIECE <= n_pulses), EVERY_PULSE]
     fold = np.arange(n_pulses) % N_FOLDS
     fold[[0, -1]] = -1  # the ends stay in: to leave them out would test how the fit goes on beyond the pulses
-    errors = [_left_out(audio_s, apart_s, n_pieces, fold) ** 2 for n_pieces in (*ladder, 0)]
+    errors = [_error_left_out(audio_s, apart_s, n_pieces, fold) ** 2 for n_pieces in choices]
     best = errors[int(np.argmin([error.mean() for error in errors]))]
-    worse = [error - best for error in errors]
-    enough = [extra.mean() <= extra.std() / np.sqrt(len(extra)) for extra in worse]
-    return [*ladder, 0][enough.index(True) :]
+    extra = [error - best for error in errors]
+    as_good = [worse.mean() <= worse.std() / np.sqrt(len(worse)) for worse in extra]
+    return choices[as_good.index(True) :]
 
 
-def _left_out(audio_s: np.ndarray, apart_s: np.ndarray, n_pieces: int, fold: np.ndarray) -> np.ndarray:
+def _error_left_out(audio_s: np.ndarray, apart_s: np.ndarray, n_pieces: int, fold: np.ndarray) -> np.ndarray:
     error = np.zeros(len(audio_s))
     for k in range(N_FOLDS):
         out = fold == k
-        drift = fitted(audio_s[~out], apart_s[~out], n_pieces=n_pieces)
+        drift = fit_drift(audio_s[~out], apart_s[~out], n_pieces=n_pieces)
         error[out] = apart_s[out] - drift.at(audio_s[out])
     return error[fold >= 0]
-
-
-def fitted(audio_s: np.ndarray, apart_s: np.ndarray, *, n_pieces: int) -> Drift:
-    """The fit by a number of pieces, 0: a line through every pulse."""
-    return fit_pieces(audio_s, apart_s, n_pieces=n_pieces) if n_pieces else Drift(audio_s, apart_s)
