@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import InputError, InputErrors, nearest
+from pipeline.listing import SUFFIXES, decoded_text, read_listing
 from pipeline.sync import SYNC_FORMS, pulse_channels, sync_kind
 
 COLUMNS = ("session", "subject", "audio", "nwb", "sync", "annotations", "condition")
@@ -23,8 +24,10 @@ class Session:
     """One row of the sheet, with its paths resolved.
 
     `audio` holds the sound files in recording order; where the sound lies inside the NWB file, `audio` is empty and
-    `audio_series` its path there. `nwb` is a file, a folder (Zarr) or, as text, an address. `sync` is "", a number
-    (offset_s), the absolute path of a CSV, or "wav:1@nwb:/...".
+    `audio_series` its path there. Where the sheet names a listing, `audio_listing` is its path and `audio_start_s` the
+    start of each file on the audio clock, s; else each file starts where the one before it stops. `nwb` is a file, a
+    folder (Zarr) or, as text, an address. `sync` is "", a number (offset_s), the absolute path of a CSV, or
+    "wav:1@nwb:/...".
     """
 
     name: str
@@ -35,6 +38,8 @@ class Session:
     sync: str
     annotations: Path | None
     condition: str
+    audio_start_s: tuple[float, ...] | None = None
+    audio_listing: Path | None = None
 
     @property
     def has_audio(self) -> bool:
@@ -110,6 +115,10 @@ def _is_there(column: str, path: Path | str) -> bool:
 
 
 def _missing(column: str, path: Path, where: object) -> InputError:
+    if path.is_dir():
+        return InputError(
+            f"{column}: a folder, not a file", where=where, found=path, mend=f"name the files in it: {path.name}/*.wav"
+        )
     if not path.parent.is_dir():
         mend = f"there is no folder {path.parent}; paths are relative to the sheet"
     else:
@@ -120,14 +129,7 @@ def _missing(column: str, path: Path, where: object) -> InputError:
 
 def _read_rows(sheet: Path) -> tuple[list[tuple[int, dict[str, str]]], list[InputError]]:
     """Rows with their line numbers, and the problems of the header and of the rows' lengths."""
-    try:
-        text = sheet.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(
-            "cannot read the sessions sheet", where=sheet, found=error.strerror, mend="set `sessions` in the config"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError("the sessions sheet is not UTF-8 text", where=sheet, mend="save it as TSV in UTF-8") from error
+    text = decoded_text(sheet, what="the sessions sheet", mend="set `sessions` in the config")
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip() and line[0] != "#"]
     # line by line, so that a stray quotation mark cannot swallow rows
     cells = [next(csv.reader([line], delimiter="\t")) for _, line in lines]
@@ -172,6 +174,7 @@ def _read_row(row: dict[str, str], *, sheet: Path, line: int) -> tuple[Session, 
     if not row["subject"]:
         problems.append(InputError("subject is empty", where=where, mend="name the animal: animals are the replicate"))
     audio, audio_series = row.get("audio", ""), None
+    listing, start_s = None, None
     if audio.startswith("nwb:"):
         audio_series = audio.removeprefix("nwb:")
         if not audio_series.startswith("/"):
@@ -183,6 +186,13 @@ def _read_row(row: dict[str, str], *, sheet: Path, line: int) -> tuple[Session, 
         if is_address(nwb):
             problems.append(InputError("audio cannot be read from an address", where=where, mend=f"download {nwb}"))
         files = ()
+    elif Path(audio).suffix.lower() in SUFFIXES:
+        listing = _resolve(audio, sheet)
+        files = (listing,)  # where there is none, it is told like any file that is missing
+        try:
+            files, start_s = read_listing(listing) if listing.is_file() else (files, None)
+        except InputError as problem:
+            problems.append(problem)
     else:
         files = _sound_files(audio, sheet)
     if not audio and not row.get("nwb"):
@@ -216,6 +226,8 @@ def _read_row(row: dict[str, str], *, sheet: Path, line: int) -> tuple[Session, 
         sync=sync,
         annotations=_resolve(row.get("annotations", ""), sheet),
         condition=row.get("condition", ""),
+        audio_start_s=start_s,
+        audio_listing=listing,
     )
     return session, problems + sync_problem
 

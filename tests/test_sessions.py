@@ -129,7 +129,63 @@ def test_wrong_headers(write, header, row, part):
 def test_unreadable_sheets(write, tmp_path):
     assert "No such file" in message(tmp_path / "none.tsv")
     assert "no row" in message(write())
-    assert "UTF-8" in message(write("s1\tanna\ta.wav", encoding="utf-16"))
+    assert "UTF-8" in message(write("s1\tanna\tä.wav", encoding="latin-1"))
+    assert "UTF-8" in message(write("s1\tanna\ta.wav", encoding="utf-16-le"))
+    sheet = write("s1\tanna\ta.wav")
+    sheet.write_bytes(b"PK\3\4" + bytes(50))
+    assert "spreadsheet" in message(sheet)
+
+
+def test_unicode_text_of_excel_is_read(write):
+    (session,) = read_sessions(write("s1\tanna\tä b.wav\r", encoding="utf-16", files=["ä b.wav"]))
+    assert session.audio[0].name == "ä b.wav"
+
+
+def test_a_folder_is_told_as_such(write):
+    text = message(write("s1\tanna\twav", files=["wav/a.wav"]))
+    assert "a folder, not a file" in text and "wav/*.wav" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("parts.tsv", "file\tstart_s\n# two parts\nx/a.wav\t0.5\nb c.wav\t61\n"),
+        ("parts.csv", "start_s,file,note\r\n0.5,x/a.wav,loud\r\n61,b c.wav,\r\n"),
+        ("parts.CSV", "file;start_s\nx/a.wav;0.5\nb c.wav;61\n"),
+    ],
+)
+def test_a_listing_gives_files_and_their_times(write, tmp_path, name, content):
+    sheet = write(f"s1\tanna\tlists/{name}", files=["lists/x/a.wav", "lists/b c.wav"])
+    (tmp_path / "lists" / name).write_bytes(content.encode())
+    (session,) = read_sessions(sheet)
+    assert session.audio == (tmp_path / "lists/x/a.wav", tmp_path / "lists/b c.wav")
+    assert session.audio_start_s == (0.5, 61.0)
+    assert session.audio_listing == tmp_path / "lists" / name
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        ("name\tstart_s\na.wav\t0\n", ["lacks columns", "add file"]),
+        ("file\tstart_s\na.wav\t0,5\n", ["line 2", "decimal comma", "write 0.5"]),
+        ("file\tstart_s\na.wav\tnoon\nb.wav\tnan\n", ["2 problems", "line 2", "line 3", "found:   nan"]),
+        ("file\tstart_s\na.wav\t\n", ["no time", "nothing"]),
+        ("file\tstart_s\na.wav\t0\t1\n", ["3 cells, but 2 columns"]),
+        ("file\tstart_s\na.wav\t0\na.wav\t1\n", ["listed twice"]),
+        ("file\tstart_s\nabsent.wav\t0\n", ["session 's1'", "no such file", "absent.wav"]),
+        ("file\tstart_s\n", ["no row"]),
+    ],
+)
+def test_mistakes_in_a_listing(write, tmp_path, content, parts):
+    sheet = write("s1\tanna\tparts.tsv", files=["a.wav", "b.wav"])
+    (tmp_path / "parts.tsv").write_text(content)
+    text = message(sheet)
+    for part in parts:
+        assert part in text
+
+
+def test_a_listing_may_be_missing_as_any_file(write):
+    assert "audio: no such file" in message(write("s1\tanna\tparts.tsv"))
 
 
 def test_find_session_looks_only_at_its_own_files(write):

@@ -70,7 +70,8 @@ class QualityWatch:
         """Whether a dropout is possible: it would make many neighbouring probes equal."""
         probes = np.concatenate([self._tail[:: self._step], block[:: self._step]])
         # Probes lie at most a step apart: a run of length n holds at least n // step of them.
-        return len(_runs(probes[1:] == probes[:-1], max(self._dropout_run // self._step - 1, 1))) > 0
+        same, least = probes[1:] == probes[:-1], max(self._dropout_run // self._step - 1, 1)
+        return np.count_nonzero(same) >= least and len(_runs(same, least)) > 0
 
     def _mark(self, spans: np.ndarray) -> None:
         first = np.maximum((spans[:, 0] - self._n_window) // self._n_hop + 1, 0)

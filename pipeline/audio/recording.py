@@ -277,4 +277,4 @@ def open_session(session: "Session", *, channel: int | str) -> Recording | None:
         return open_recording([session.nwb], series=session.audio_series, channel=channel)
     if not session.audio:
         return None
-    return open_recording(session.audio, series=None, channel=channel, start_s=getattr(session, "audio_start_s", None))
+    return open_recording(session.audio, series=None, channel=channel, start_s=session.audio_start_s)

@@ -157,6 +157,7 @@ class BandPower:
             full_scale=min(source.full_scale for source in recording.sources) / abs(value),
         )
         self._samples = np.empty((block_frames - 1) * self.n_hop + self.n_window, dtype)
+        self._windows = sliding_window_view(self._samples, self.n_window)[:: self.n_hop]  # (block_frames, n_window)
         rows = -(-block_frames // ROWS_AT_ONCE) * ROWS_AT_ONCE
         self._frames = np.zeros((rows, self.n_window), np.float32)
         self._amplitude = np.empty((rows, self._bins.stop - self._bins.start), np.float32)
@@ -193,17 +194,16 @@ class BandPower:
                 fresh = samples[kept:needed]
                 self._recording.read_raw(place, fresh)
                 self.watch.see(fresh, place)
-                yield frame, self._levels_db(samples[:needed])
+                yield frame, self._levels_db(n)
                 kept = max(needed - n * n_hop, 0)
                 samples[:kept] = samples[needed - kept : needed]
                 frame += n
                 self._n_seen += n
         self.watch.usable[covered:] = False
 
-    def _levels_db(self, samples: np.ndarray) -> np.ndarray:
-        windows = sliding_window_view(samples, self.n_window)[:: self.n_hop]  # (n, n_window)
-        n = len(windows)
-        np.multiply(windows, self._window, out=self._frames[:n])
+    def _levels_db(self, n: int) -> np.ndarray:
+        """Levels of the first `n` frames in the samples that were read."""
+        np.multiply(self._windows[:n], self._window, out=self._frames[:n])
         rows = -(-n // ROWS_AT_ONCE) * ROWS_AT_ONCE
         spectrum = scipy.fft.rfft(self._frames[:rows], axis=1, workers=1)
         amplitude = np.abs(spectrum[:n, self._bins], out=self._amplitude[:n])
