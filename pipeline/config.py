@@ -6,7 +6,7 @@ The JSON schema that editors use (`config/schema.json`) is generated from here.
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -32,7 +32,9 @@ class Audio(Section):
     n_bands: int | None = Field(
         None, ge=4, le=2048, description="number of bands; null keeps the bins of the Fourier transform (linear only)"
     )
-    channel: int = Field(0, ge=0, description="which channel of the recording to analyse, from 0")
+    channel: Annotated[int, Field(ge=0)] | Literal["best"] = Field(
+        0, description="which channel of the recording to analyse, from 0; 'best': where sound stands out most"
+    )
 
     @model_validator(mode="after")
     def _range(self):
