@@ -20,7 +20,8 @@ from pipeline.pulses.stretches import LARGEST_DRIFT, follow, propose
 LEAST_SHARE = 1 / 3  # of the pulses of the sparser side, where both devices listened, that must be matched
 LARGEST_CHANCE = 1e-4  # expected number of offsets that do as well among unrelated pulses
 RIVAL_SHARE = 0.6  # of the matched pulses: an offset that matches more than this share competes
-MOST_RIVALS = 400
+CLEAR_SHARE = 0.8  # matched by one start: others need not be followed
+MOST_RIVALS = 100
 EDGE_S = 0.05  # a pulse this close to the start or end of a recording may be missed
 MEND = (
     "pulses at random intervals tell the offset; or give it roughly, as in wav:1@nwb:/PATH@12.5 (NWB time = audio time "
@@ -64,6 +65,8 @@ def match_pulses(audio: Pulses, nwb: Pulses, *, tolerance_s: float, offset_s: fl
         if len(followed) >= 2:
             drift = fit_drift(a[followed[:, 0]], b[followed[:, 1]] - a[followed[:, 0]], n_pieces=LINE)
             trials.append(_Trial(a, b, spans_a, spans_b, _bent(a, b, followed, drift), tolerance_s))
+            if trials[-1].share() > CLEAR_SHARE:
+                break  # other offsets are tried as rivals below
     best = max(trials, key=lambda trial: (trial.n_matched, -trial.n_missed), default=None)
     if best is None or best.n_matched < 2:
         raise _failed("the pulses of sound and NWB have nothing in common", audio, nwb)
@@ -175,8 +178,8 @@ def _with_rivals(best: _Trial, hint_s: float | None) -> tuple[_Trial, list[_Tria
 def _undecided(best: _Trial, rivals: list[_Trial], hint_s: float | None) -> _Trial | None:
     """A rival that cannot be ruled out.
 
-    It is, where every pulse is matched at the best offset, while here one was missed by a device that listened; or where
-    the known offset is at least three times as near to the best one.
+    It is, where every pulse is matched at the best offset, while here one was missed by a device that listened; or
+    where the known offset is at least three times as near to the best one.
     """
     if hint_s is not None:
         off_s = abs(best.shift_s - hint_s)

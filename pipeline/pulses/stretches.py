@@ -6,6 +6,8 @@ import numpy as np
 
 LARGEST_DRIFT = 250e-6  # 200 ppm, and room for what jitter adds
 STRETCH = 24  # pulses: enough to be told apart, short enough for drift to hardly matter
+STEP_S = 10.0  # dense trains are followed in longer stretches,
+BASE_S = 60.0  # and continued from what is known of the last minute, at least
 N_STRETCHES = 12
 OFFSETS_A_STRETCH = 5
 MOST_STARTS = 6
@@ -66,22 +68,23 @@ def propose(a: np.ndarray, b: np.ndarray, *, tolerance_s: float, offset_s: float
 def follow(a: np.ndarray, b: np.ndarray, start: Stretch, *, tolerance_s: float) -> np.ndarray:
     """Pairs of pulses (indices into `a` and `b`) along a drift from one stretch on to both ends. Shape (n, 2)."""
     last = min(start.first + STRETCH, len(a))
+    stretch = max(STRETCH, round(STEP_S * len(a) / max(a[-1] - a[0], STEP_S)))
     pairs = _near(a, b, np.arange(start.first, last), start.at_s, start.apart_s, start.slope, tolerance_s)
     pairs = list(map(tuple, pairs))
+    n_base = max(4 * STRETCH, round(BASE_S * len(a) / max(a[-1] - a[0], BASE_S)))
     for direction in (1, -1):
         known = list(pairs)
-        edges = range(last, len(a), STRETCH) if direction > 0 else range(start.first, 0, -STRETCH)
+        edges = range(last, len(a), stretch) if direction > 0 else range(start.first, 0, -stretch)
         for edge in edges:
-            index = (
-                np.arange(edge, min(edge + STRETCH, len(a)))
-                if direction > 0
-                else np.arange(max(edge - STRETCH, 0), edge)
-            )
-            recent = np.array(known[-4 * STRETCH :])
+            index = np.arange(max(edge, 0), min(edge + stretch, len(a)))
+            if direction < 0:
+                index = np.arange(max(edge - stretch, 0), edge)
+            recent = np.array(known[-n_base:])
             if len(recent) < 2:
                 break
             at, apart = a[recent[:, 0]], b[recent[:, 1]] - a[recent[:, 0]]
             centre, level, slope = _line(at, apart)
+            slope = min(max(slope, -LARGEST_DRIFT), LARGEST_DRIFT)
             reach = tolerance_s + WANDER * np.abs(a[index] - at[-1]).max()
             step = _relock(a, b, index, centre, level, slope, reach, tolerance_s)
             step = step if direction > 0 else step[::-1]
@@ -105,8 +108,9 @@ def _offsets(a: np.ndarray, b: np.ndarray, first: int, tolerance_s: float) -> li
     votes = until - np.arange(len(apart))
     found: list[Stretch] = []
     taken = np.zeros(len(apart), bool)
-    for i in np.argsort(-votes, kind="stable"):
-        if len(found) == OFFSETS_A_STRETCH or votes[i] < 2:
+    many = np.flatnonzero(votes >= max(2, 0.3 * votes.max()))
+    for i in many[np.argsort(-votes[many], kind="stable")]:
+        if len(found) == OFFSETS_A_STRETCH:
             break
         if taken[i]:
             continue
