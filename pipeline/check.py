@@ -18,7 +18,7 @@ from pipeline.clock import Clock, read_clock
 from pipeline.config import Config
 from pipeline.errors import InputError, InputErrors
 from pipeline.estimate import Cost, SessionSize, cost_of
-from pipeline.neural.recording import UnitsHeader, read_header
+from pipeline.neural.recording import Choice, UnitsHeader, read_header
 from pipeline.sessions import Session, absent_files, scan_sheet
 
 
@@ -155,7 +155,7 @@ def _look_at(session: Session, config: Config) -> SessionReport:
     if report.recording:
         attempt(lambda: _check_sound(report, config))
     if session.nwb and "nwb" not in absent:
-        report.units = attempt(lambda: read_header(session.nwb))
+        report.units = attempt(lambda: read_header(session.nwb, Choice.of(config.neural)))
     if "sync" not in absent:
         report.clock = attempt(lambda: read_clock(session.sync, max_residual_s=config.neural.max_residual_s))
     if report.recording and session.annotations and "annotations" not in absent:

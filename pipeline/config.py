@@ -62,6 +62,24 @@ class Neural(Section):
     max_residual_s: float = Field(
         0.002, gt=0, description="largest residual of the clock fit that is accepted, s (raise it knowingly)"
     )
+    signal: Literal["auto", "units", "traces", "multiunit", "lfp"] = Field(
+        "auto", description="what to read: units with spikes, else traces of ROIs (auto), or one of the others"
+    )
+    table: str | None = Field(None, description="path of the units table in the NWB file; null: the only one")
+    series: str | None = Field(None, description="path of the series of traces in the NWB file; null: the only one")
+    unit_filter: str | None = Field(
+        None, description="expression on the columns of the units table that units must meet; null: all"
+    )
+    lfp_bands_hz: list[tuple[float, float]] = Field(
+        [(4, 12), (12, 30), (30, 80), (80, 150)], min_length=1, description="bands of signal: lfp, Hz (low, high)"
+    )
+
+    @field_validator("lfp_bands_hz")
+    @classmethod
+    def _bands(cls, value):
+        if not all(0 < low < high for low, high in value):
+            raise ValueError("each band needs 0 < low < high")
+        return value
 
 
 class CountWindow(Section):

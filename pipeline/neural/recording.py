@@ -1,6 +1,8 @@
-"""Sorted units of a recording, whatever the file's format."""
+"""What a neural recording holds, whatever the file: spikes of units, or traces (ROIs, band power)."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import ModuleType
 
@@ -8,75 +10,143 @@ import numpy as np
 
 from pipeline.discovery import load, names_in
 from pipeline.errors import InputError
+from pipeline.neural.grid import Grid
+from pipeline.neural.nwb import Nwb, open_nwb
+
+AUTO = ("units", "traces")  # what `signal: auto` looks for, in this order
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to read of a recording: the keys of the same names in the section `neural` of the configuration."""
+
+    signal: str = "auto"
+    table: str | None = None
+    series: str | None = None
+    unit_filter: str | None = None
+    lfp_bands_hz: Sequence[tuple[float, float]] = ()
+
+    @classmethod
+    def of(cls, settings: object) -> "Choice":
+        """From anything that has these attributes, such as the section of the configuration."""
+        return cls(**{key.name: getattr(settings, key.name) for key in fields(cls)})
+
+
+EVERYTHING = Choice()
 
 
 @dataclass
 class Units:
-    """Sorted units, in the order of their table; times in session seconds.
+    """Units, in the order of their table; times in session seconds.
 
-    `spike_times_s`  one array a unit, sorted, finite.
+    `spike_times_s`  one array a unit, sorted, finite: a list, or a stream out of the file, to be gone through once.
     `observed_s`     one array a unit, Shape (n_intervals, 2): when it was observed; None: the file does not say.
-    `n_nonfinite`    Shape (n_units,): spike times that were NaN or infinite and are left out.
+    `n_nonfinite`    Shape (n_units,): spike times that were NaN or infinite and are left out (a stream counts them as
+                     it goes).
+    `n_duplicate`    Shape (n_units,): spikes at the very time of another of the unit, left out.
+    `excluded`       one text a unit: why it does not take part; "" if it may. Empty: all may.
     `invalid_times_s`  Shape (n_intervals, 2): times that the experimenter marked as bad, for all units.
+    `resolution_s`   step of the device's clock, where the file tells and the times need it to be exact (float32).
+    `times_are_float32`  whether times late in a session are coarse.
     """
 
     table: str
     nwb_id: list[str]
     region: list[str]
-    spike_times_s: list[np.ndarray]
+    spike_times_s: Iterable[np.ndarray]
     observed_s: list[np.ndarray | None]
     n_nonfinite: np.ndarray
     invalid_times_s: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
+    n_duplicate: np.ndarray | None = None
+    excluded: list[str] = field(default_factory=list)
+    resolution_s: float | None = None
+    times_are_float32: bool = False
+
+    def __post_init__(self):
+        self.n_duplicate = np.zeros(len(self), int) if self.n_duplicate is None else self.n_duplicate
+        self.excluded = self.excluded or [""] * len(self)
 
     def __len__(self) -> int:
         return len(self.nwb_id)
 
-    @property
-    def recorded_s(self) -> tuple[float, float]:
-        """When the device ran, as far as the units tell: from the first spike or observation to the last."""
-        spans = [times[[0, -1]] for times in self.spike_times_s if len(times)]
-        spans += [intervals for intervals in self.observed_s if intervals is not None and len(intervals)]
-        times = np.concatenate([span.ravel() for span in spans]) if spans else np.empty(0)
-        times = times[np.isfinite(times)]
-        return (float(times.min()), float(times.max())) if len(times) else (np.nan, np.nan)
+
+@dataclass
+class Traces:
+    """Continuous signals, one a unit: fluorescence of ROIs, band power of electrodes.
+
+    `start_s`, `stop_s`  first and last sample, session seconds.
+    `on_grid`            values in the bins of a grid: Shape (n_bins, n_units), float32, NaN where nothing was recorded.
+    """
+
+    table: str
+    nwb_id: list[str]
+    region: list[str]
+    unit: str
+    start_s: float
+    stop_s: float
+    on_grid: Callable[[Grid], np.ndarray]
+    invalid_times_s: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
+    excluded: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.excluded = self.excluded or [""] * len(self)
+
+    def __len__(self) -> int:
+        return len(self.nwb_id)
 
 
 @dataclass(frozen=True)
 class UnitsHeader:
-    """What a look at the file tells without reading it: sizes, and the times of the units' first and last spikes."""
+    """What a look at the file tells without reading it: sizes, and the times of the first and last spike or sample.
+
+    Where a file holds many units in packed chunks, only some of them are asked for their first and last spikes.
+    """
 
     n_units: int
     n_spikes: int
     start_s: float
     stop_s: float
+    kind: str = "spikes"
 
 
-def read_units(path: str | Path) -> Units:
-    """All units of a recording.
+@contextmanager
+def open_recording(location: Path | str, choice: Choice = EVERYTHING) -> Iterator[Units | Traces]:
+    """Open a recording (a path or an address); spikes and traces are read as they are asked for.
 
-    Raises InputError where no format reads the file, it has no units, or it is damaged.
+    Raises InputError where the file is missing, damaged or of another format, or does not hold what is chosen.
     """
-    return _format_of(Path(path)).read_units(Path(path))
+    with open_nwb(location) as nwb:
+        yield _signal(nwb, choice).open_signal(nwb, choice)
 
 
-def read_header(path: str | Path) -> UnitsHeader:
-    """Sizes and times of a recording, quickly. Raises InputError as `read_units`."""
-    return _format_of(Path(path)).read_header(Path(path))
+def read_units(location: Path | str, choice: Choice = EVERYTHING) -> Units:
+    """All units of a recording, with their spikes in memory. Raises InputError as `open_recording`."""
+    with open_recording(location, choice) as units:
+        units.spike_times_s = list(units.spike_times_s)
+    return units
 
 
-def _format_of(path: Path) -> ModuleType:
-    import pipeline.neural.formats as formats
+def read_header(location: Path | str, choice: Choice = EVERYTHING) -> UnitsHeader:
+    """Sizes and times of a recording, quickly. Raises InputError as `open_recording`."""
+    with open_nwb(location) as nwb:
+        return _signal(nwb, choice).look(nwb, choice)
 
-    if not path.exists():
-        raise InputError("no such neural recording", where=path)
-    for name in names_in(formats):
-        module = load(formats, name, what="format of neural recordings")
-        if module.reads(path):
-            return module
-    raise InputError(
-        "cannot read this neural recording",
-        where=path,
-        found="a folder" if path.is_dir() else f"a file of {path.stat().st_size} bytes in another format",
-        allowed=names_in(formats),
-        mend="convert it to NWB (HDF5), or copy it again if it is damaged",
-    )
+
+def signals() -> list[str]:
+    """Names of the kinds of signals that are known."""
+    import pipeline.neural.signals as known
+
+    return names_in(known)
+
+
+def _signal(nwb: Nwb, choice: Choice) -> ModuleType:
+    import pipeline.neural.signals as known
+
+    modules = {name: load(known, name, what="kind of neural signal") for name in signals()}
+    if choice.signal != "auto":
+        if choice.signal not in modules:
+            raise InputError("neural.signal: unknown", found=choice.signal, allowed=["auto", *modules])
+        return modules[choice.signal]
+    if choice.series and not choice.table:
+        return modules["traces"]
+    return next((modules[name] for name in AUTO if modules[name].usable(nwb)), modules[AUTO[0]])

@@ -1,8 +1,10 @@
-"""Count the spikes of a session's units in bins of the session's clock."""
+"""Count the spikes of a session's units, or average its traces, in bins of the session's clock."""
+
+from contextlib import nullcontext
 
 from pipeline.clock import read_clock
-from pipeline.neural.binning import bin_session
-from pipeline.neural.recording import read_units
+from pipeline.neural.binning import bin_session, encoding_of
+from pipeline.neural.recording import Choice, open_recording
 from pipeline.sessions import find_session
 from pipeline.storage import read_dataset, write_dataset, write_table
 
@@ -22,16 +24,17 @@ def run(args, config):
     clock = read_clock(session.sync, max_residual_s=config.neural.max_residual_s)
     with read_dataset(args.spectrogram) as spectrogram:
         file_start_s, file_stop_s = spectrogram["file_start_s"].values, spectrogram["file_stop_s"].values
-    counts, units = bin_session(
-        read_units(session.nwb) if session.nwb else None,
-        clock=clock,
-        file_start_s=file_start_s,
-        file_stop_s=file_stop_s,
-        bin_width_s=config.neural.bin_width_s,
-        min_rate_hz=config.neural.min_rate_hz,
-        session=session.name,
-        subject=session.subject,
-    )
-    encoding = {name: {"compression": "gzip", "compression_opts": 1} for name in ("counts", "valid")}
-    write_dataset(counts, args.out, encoding=encoding if counts["counts"].size else None)
+    choice = Choice.of(config.neural)
+    with open_recording(session.nwb, choice) if session.nwb else nullcontext() as recording:
+        counts, units = bin_session(
+            recording,
+            clock=clock,
+            file_start_s=file_start_s,
+            file_stop_s=file_stop_s,
+            bin_width_s=config.neural.bin_width_s,
+            min_rate_hz=config.neural.min_rate_hz,
+            session=session.name,
+            subject=session.subject,
+        )
+    write_dataset(counts, args.out, encoding=encoding_of(counts))
     write_table(units, args.units_out)

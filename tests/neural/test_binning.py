@@ -3,7 +3,8 @@ import pytest
 
 from pipeline.clock import Clock, shifted_clock
 from pipeline.errors import InputError
-from pipeline.neural.binning import bin_index, bin_session, bins_inside, bins_touched
+from pipeline.neural.binning import bin_session
+from pipeline.neural.grid import bin_index, bins_inside, bins_touched
 from pipeline.neural.recording import Units, read_units
 
 EQUAL = shifted_clock(0.0, source="equal clocks")

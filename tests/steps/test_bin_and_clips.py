@@ -60,7 +60,7 @@ def test_bin_then_clips(folder):
     assert list(units["included"]) == [True, False, True]
     assert list(units["n_spikes"] + units["n_dropped"]) == [400, 1, 160]
     with read_dataset(folder / "counts.nc") as counts:
-        assert counts["counts"].dtype == np.uint16 and counts["valid"].dtype == counts["covered"].dtype == bool
+        assert counts["counts"].dtype == np.uint8 and counts["valid"].dtype == counts["covered"].dtype == bool
         assert list(counts["unit"].values) == ["s1|units|0", "s1|units|2"]
         assert counts["bin"].values[0] == pytest.approx(5.0)
         assert counts["counts"].values.sum() == units.loc[units["included"], "n_spikes"].sum()
