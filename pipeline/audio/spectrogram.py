@@ -160,7 +160,7 @@ class BandPower:
         self._windows = sliding_window_view(self._samples, self.n_window)[:: self.n_hop]  # (block_frames, n_window)
         rows = -(-block_frames // ROWS_AT_ONCE) * ROWS_AT_ONCE
         self._frames = np.zeros((rows, self.n_window), np.float32)
-        self._amplitude = np.empty((rows, self._bins.stop - self._bins.start), np.float32)
+        self._amplitude = np.zeros((rows, self._bins.stop - self._bins.start), np.float32)
         self._levels = np.empty((rows, len(self.frequency_hz)), np.float32)
         self._half = _Half(self._levels.shape)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 CHUNK_FRAMES = 4096
+SMALL_CHUNK_FRAMES = 65536  # of what has one number a frame
 
 
 class SpectrogramWriter:
@@ -69,11 +70,14 @@ class SpectrogramWriter:
     ) -> None:
         """Write what is known only at the end, and the small arrays."""
         self._flush()
-        packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if len(usable) else {}
+        n_frames = len(usable)
+        # Even times and flags pack to a hundredth: what is left of a gap.
+        packed = {"chunks": (min(SMALL_CHUNK_FRAMES, n_frames),), "compression": "gzip", "compression_opts": 1}
+        packed = packed | {"shuffle": True} if n_frames else {}
         time = self._file.create_variable("time", ("time",), "f8", **packed)
         time.attrs["units"] = "s"  # no "since": xarray must not make dates of it
-        for start in range(0, len(usable), CHUNK_FRAMES):
-            frames = np.arange(start, min(start + CHUNK_FRAMES, len(usable)))
+        for start in range(0, n_frames, SMALL_CHUNK_FRAMES):
+            frames = np.arange(start, min(start + SMALL_CHUNK_FRAMES, n_frames))
             time[frames[0] : frames[-1] + 1] = first_time_s + frames * hop_s
         flags = self._file.create_variable("usable", ("time",), "i1", data=usable.view(np.int8), **packed)
         flags.attrs["dtype"] = "bool"  # how xarray writes booleans
