@@ -53,6 +53,8 @@ def read_wav_header(path: Path) -> WavHeader | None:
                 long_bytes = int.from_bytes(file.read(16)[8:], "little")
             elif name == b"fmt " and n_bytes >= 16:
                 layout = file.read(min(n_bytes, 40))
+                if len(layout) < 16:
+                    return None
             file.seek(start + n_bytes + n_bytes % 2)
         return layout and WavHeader(path, *_layout(layout), data_offset=size, stated_bytes=None, present_bytes=0)
 

@@ -108,7 +108,7 @@ def check_sane(source: AudioSource) -> None:
             "an impossible sampling rate",
             where=source.path,
             found=f"{source.rate_hz:g} Hz",
-            allowed=f"{LOWEST_HZ:g} to {HIGHEST_HZ:g} Hz",
+            allowed=f"{LOWEST_HZ:.0f} to {HIGHEST_HZ:.0f} Hz",
             mend="correct the header of the file",
         )
     if not 1 <= source.n_channels <= MOST_CHANNELS:

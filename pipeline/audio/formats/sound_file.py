@@ -139,7 +139,7 @@ def _check_header(header: WavHeader | None, path: Path) -> None:
     ):
         if not least <= found <= most:
             raise InputError(
-                f"an impossible {what}", where=path, found=found, allowed=f"{least:g} to {most:g}",
+                f"an impossible {what}", where=path, found=found, allowed=f"{least:.0f} to {most:.0f}",
                 mend="correct the header, or copy the file again",
             )  # fmt: skip
 
