@@ -16,12 +16,15 @@ from pipeline.errors import InputError
 from pipeline.seeds import torch_generator
 from pipeline.storage import written_whole
 from pipeline.vae.base import Batch, MultimodalVAE
+from pipeline.vae.joint import JointEncoder
 from pipeline.vae.modality import Modality
 from pipeline.vae.networks import (
     CountDecoder,
     CountEncoder,
+    CountFeatures,
     SpectrogramDecoder,
     SpectrogramEncoder,
+    SpectrogramFeatures,
     TimeCourses,
     lag_hats,
 )
@@ -79,12 +82,38 @@ def assemble(spec: dict[str, Any], generator: torch.Generator | None = None) -> 
                 lag_basis=lags, courses=courses, generator=generator, **NEURAL_LIKELIHOODS[likelihood], **shared
             )
         modalities.append(Modality(name, encoder, decoder, likelihood, spec["weights"][name]))
+    joint = {"joint_encoder": _joint_encoder(spec, sessions, generator)} if cls.needs_joint_encoder else {}
     return cls(
         modalities,
         latent_dim=spec["latent_dim"],
         beta=spec["beta"],
         warmup_fraction=spec["warmup_fraction"],
+        **joint,
         **spec["options"],
+    )
+
+
+def _joint_encoder(spec: dict[str, Any], sessions: dict[str, int], generator: torch.Generator) -> JointEncoder:
+    private = spec["options"].get("private_dim") or {}
+    trunks = {}
+    for name in spec["modalities"]:
+        common = {"hidden": spec["hidden"], "generator": generator}
+        if name == "audio":
+            n_frequencies, n_frames = len(spec["frequency_hz"]), len(spec["frame_s"])
+            trunks[name] = SpectrogramFeatures(n_frequencies=n_frequencies, n_frames=n_frames, **common)
+        else:
+            trunks[name] = CountFeatures(
+                sessions=sessions,
+                n_bins=len(spec["bin_s"]),
+                n_factors=spec["n_factors"],
+                dropout=spec["count_dropout"],
+                **common,
+            )
+    return JointEncoder(
+        trunks,
+        hidden=spec["hidden"],
+        n_latents=spec["latent_dim"] + sum(private.get(name, 0) for name in spec["modalities"]),
+        generator=generator,
     )
 
 
@@ -97,25 +126,28 @@ def standardise(model: MultimodalVAE, clips: Sequence[SessionClips], sessions: S
         heard = np.concatenate([c.spectrogram[c.present[:, 0]] for c in clips])  # (n, f, t)
         center = np.nanmean(heard, axis=(0, 2), dtype=np.float64)[:, None]
         scale = math.sqrt(np.nanmean((heard - center.astype(np.float32)) ** 2, dtype=np.float64))
-        for network in (model.modalities["audio"].encoder, model.modalities["audio"].decoder):
-            network.center_db.copy_(torch.as_tensor(center))
-            network.scale_db.fill_(max(scale, 1e-3))
+        for network in model.modules():
+            if isinstance(network, SpectrogramFeatures | SpectrogramDecoder):
+                network.center_db.copy_(torch.as_tensor(center))
+                network.scale_db.fill_(max(scale, 1e-3))
     if "neural" not in model.modalities:
         return
-    encoder, decoder = model.modalities["neural"].encoder, model.modalities["neural"].decoder
+    readers = [network for network in model.modules() if isinstance(network, CountFeatures)]
+    decoder = model.modalities["neural"].decoder
     for session in clips:
-        if session.session in encoder.sessions and (sessions is None or session.session in sessions):
-            _start_units(encoder, decoder, encoder.sessions[session.session], session.counts[session.present[:, 1]])
+        if session.session in decoder.sessions and (sessions is None or session.session in sessions):
+            _start_units(readers, decoder, decoder.sessions[session.session], session.counts[session.present[:, 1]])
 
 
-def _start_units(encoder: CountEncoder, decoder: CountDecoder, key: str, counts: np.ndarray) -> None:
+def _start_units(readers: Sequence[CountFeatures], decoder: CountDecoder, key: str, counts: np.ndarray) -> None:
     counts = counts.swapaxes(1, 2).reshape(-1, counts.shape[1]).astype(np.float64)  # (elements, units)
     n_seen = np.maximum((~np.isnan(counts)).sum(0), 1)
     mean = np.nansum(counts, 0) / n_seen
     variance = np.nansum((counts - mean) ** 2, 0) / n_seen
     floor = 0.5 / n_seen  # a unit that was silent in training may still fire once
-    getattr(encoder, f"center_{key}").copy_(torch.as_tensor(mean[:, None]))
-    getattr(encoder, f"scale_{key}").copy_(torch.as_tensor(np.sqrt(np.maximum(variance, floor))[:, None]))
+    for reader in readers:
+        getattr(reader, f"center_{key}").copy_(torch.as_tensor(mean[:, None]))
+        getattr(reader, f"scale_{key}").copy_(torch.as_tensor(np.sqrt(np.maximum(variance, floor))[:, None]))
     with torch.no_grad():
         start = np.log(np.maximum(mean, floor)) if decoder.log_link else mean
         decoder.bias[key].copy_(torch.as_tensor(start))

@@ -37,6 +37,26 @@ def product_of_experts(
     return mean, -torch.logsumexp(log_precisions, 0)
 
 
+def product_of_posteriors(means: Tensor, log_variances: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """The posterior given all that is present, from the posteriors q_m given each: prior^(1 - |S|) prod_m q_m.
+
+    Every q_m already holds the prior N(0, I), which counts once: T* = 1 + sum_m (T_m - 1). One that is wider than the
+    prior cannot be (T_m < 1) and adds no precision. A row with one expert is that expert, one with none the prior.
+
+    means, log_variances: (m, n, d); present: bool (m, n) or (m, n, d); absent experts may hold anything, NaN included.
+    Returns mean and log variance, each (n, d).
+    """
+    if present.ndim == 2:
+        present = present.unsqueeze(-1)
+    present = present.expand(means.shape)  # (m, n, d)
+    means = means.masked_fill(~present, 0)
+    log_variances = log_variances.masked_fill(~present, 0)
+    total = torch.expm1(-log_variances).clamp(min=0).sum(0)  # T* - 1
+    single = present.sum(0) == 1
+    mean = (means * torch.exp(-log_variances)).sum(0) / (1 + total)
+    return torch.where(single, means.sum(0), mean), torch.where(single, log_variances.sum(0), -torch.log1p(total))
+
+
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(mean, exp(log_variance)) || N(0, I)) in nats; (..., n, d) -> (..., n)."""
     return 0.5 * (mean**2 + torch.expm1(log_variance) - log_variance).sum(-1)

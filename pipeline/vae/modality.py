@@ -50,16 +50,16 @@ class Modality(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), each (n, d)."""
         mean, log_variance = _call(self.encoder, x, session, generator)
-        return _full(mean), _full(log_variance)
+        return full_precision(mean), full_precision(log_variance)
 
     def decode(self, z: Tensor, *, session: str | None = None) -> Likelihood:
         """p(x|z) for z (..., d)."""
         parameters = _call(self.decoder, z, session, None)
         if isinstance(parameters, dict):
-            named = {key: _full(value) for key, value in parameters.items()}
+            named = {key: full_precision(value) for key, value in parameters.items()}
             first = next(iter(named.values()))
             return self.likelihood(**named, feature_dims=first.ndim - z.ndim + 1)
-        ordered = [_full(p) for p in (parameters if isinstance(parameters, tuple | list) else [parameters])]
+        ordered = [full_precision(p) for p in (parameters if isinstance(parameters, tuple | list) else [parameters])]
         return self.likelihood(*ordered, feature_dims=ordered[0].ndim - z.ndim + 1)
 
 
@@ -67,6 +67,6 @@ def _call(network: nn.Module, x: Tensor, session: str | None, generator: torch.G
     return network(x, session=session, generator=generator) if isinstance(network, Contextual) else network(x)
 
 
-def _full(x: Tensor) -> Tensor:
+def full_precision(x: Tensor) -> Tensor:
     """Densities need single precision even where layers run in half."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -37,12 +37,36 @@ class GaussianHead(nn.Module):
         return self.mean(features), self.log_variance(features)
 
 
-class SpectrogramEncoder(nn.Module):
-    """q(z|audio): spectrogram (n, n_frequencies, n_frames) in dB -> the same small MLP on every frame -> MLP.
+class SpectrogramFeatures(nn.Module):
+    """Spectrogram (n, n_frequencies, n_frames) in dB -> the same small MLP on every frame -> features (n, hidden).
 
     Sharing over frames makes every frame an example of what a pitch looks like: a plain MLP on all pixels learns each
     place anew and overfits.
     """
+
+    def __init__(self, *, n_frequencies: int, n_frames: int, hidden: int, generator: torch.Generator | None = None):
+        super().__init__()
+        self.n_frames = n_frames
+        self.register_buffer("center_db", torch.zeros(n_frequencies, 1))
+        self.register_buffer("scale_db", torch.ones(()))
+        self.frame = nn.Sequential(
+            dense(n_frequencies, FRAME_HIDDEN, generator), nn.GELU(), dense(FRAME_HIDDEN, FRAME_FEATURES, generator)
+        )
+        self.trunk = nn.Sequential(
+            nn.GELU(), nn.Flatten(), dense(FRAME_FEATURES * n_frames, hidden, generator), nn.GELU()
+        )
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        standard = ((spectrogram - self.center_db) / self.scale_db).nan_to_num(nan=0.0)
+        return self.trunk(self.frame(standard.mT))
+
+    def absent(self, n: int) -> Tensor:
+        """Features (n, hidden) of a standardised spectrogram of zeros."""
+        return self.trunk(self.frame(self.center_db.new_zeros(n, self.n_frames, len(self.center_db))))
+
+
+class SpectrogramEncoder(SpectrogramFeatures):
+    """q(z|audio): spectrogram (n, n_frequencies, n_frames) in dB -> features -> mean and log variance."""
 
     def __init__(
         self,
@@ -53,20 +77,11 @@ class SpectrogramEncoder(nn.Module):
         n_latents: int,
         generator: torch.Generator | None = None,
     ):
-        super().__init__()
-        self.register_buffer("center_db", torch.zeros(n_frequencies, 1))
-        self.register_buffer("scale_db", torch.ones(()))
-        self.frame = nn.Sequential(
-            dense(n_frequencies, FRAME_HIDDEN, generator), nn.GELU(), dense(FRAME_HIDDEN, FRAME_FEATURES, generator)
-        )
-        self.trunk = nn.Sequential(
-            nn.GELU(), nn.Flatten(), dense(FRAME_FEATURES * n_frames, hidden, generator), nn.GELU()
-        )
+        super().__init__(n_frequencies=n_frequencies, n_frames=n_frames, hidden=hidden, generator=generator)
         self.head = GaussianHead(hidden, n_latents, generator)
 
     def forward(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
-        standard = ((spectrogram - self.center_db) / self.scale_db).nan_to_num(nan=0.0)
-        return self.head(self.trunk(self.frame(standard.mT)))
+        return self.head(super().forward(spectrogram))
 
 
 class TimeCourses(nn.Module):
@@ -133,8 +148,8 @@ class PerSession(Contextual):
         return self.sessions[session]
 
 
-class CountEncoder(PerSession):
-    """q(z|neural): counts (n, n_units, n_bins), NaN where missing -> per-session read-in -> shared trunk.
+class CountFeatures(PerSession):
+    """Counts (n, n_units, n_bins), NaN where missing -> per-session read-in -> shared trunk -> features (n, hidden).
 
     In training a share `dropout` of the counts is hidden, so that no unit or moment is relied upon alone.
     """
@@ -146,7 +161,6 @@ class CountEncoder(PerSession):
         n_bins: int,
         n_factors: int,
         hidden: int,
-        n_latents: int,
         dropout: float,
         generator: torch.Generator | None = None,
     ):
@@ -160,11 +174,8 @@ class CountEncoder(PerSession):
             self.register_buffer(f"center_{self.sessions[name]}", torch.zeros(n_units, 1))
             self.register_buffer(f"scale_{self.sessions[name]}", torch.ones(n_units, 1))
         self.trunk = nn.Sequential(dense(n_factors * n_bins, hidden, generator), nn.GELU())
-        self.head = GaussianHead(hidden, n_latents, generator)
 
-    def forward(
-        self, counts: Tensor, *, session: str | None, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, counts: Tensor, *, session: str | None, generator: torch.Generator | None) -> Tensor:
         key = self.key(session)
         kept = ~torch.isnan(counts)
         if self.training and self.dropout:
@@ -174,7 +185,37 @@ class CountEncoder(PerSession):
         # What is missing is made up for by what is left of the same bin, so that gaps do not shrink the drive.
         share = kept.to(seen.dtype).mean(1, keepdim=True).clamp(min=1 / max(counts.shape[1], 1))
         factors = torch.einsum("nub,uf->nfb", seen / share, self.read_in[key])
-        return self.head(self.trunk(factors.flatten(1)))
+        return self.trunk(factors.flatten(1))
+
+    def absent(self, n: int) -> Tensor:
+        """Features (n, hidden) of standardised counts of zeros, in any session."""
+        first = self.trunk[0]
+        return self.trunk(first.weight.new_zeros(n, first.in_features))
+
+
+class CountEncoder(CountFeatures):
+    """q(z|neural): counts (n, n_units, n_bins), NaN where missing -> features -> mean and log variance."""
+
+    def __init__(
+        self,
+        *,
+        sessions: dict[str, int],
+        n_bins: int,
+        n_factors: int,
+        hidden: int,
+        n_latents: int,
+        dropout: float,
+        generator: torch.Generator | None = None,
+    ):
+        super().__init__(
+            sessions=sessions, n_bins=n_bins, n_factors=n_factors, hidden=hidden, dropout=dropout, generator=generator
+        )
+        self.head = GaussianHead(hidden, n_latents, generator)
+
+    def forward(
+        self, counts: Tensor, *, session: str | None, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        return self.head(super().forward(counts, session=session, generator=generator))
 
 
 class CountDecoder(PerSession):
