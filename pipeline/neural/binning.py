@@ -15,8 +15,6 @@ from pipeline.neural.recording import Traces, Units
 from pipeline.neural.sampling import sample_traces
 from pipeline.neural.unit_table import Observed, unit_table
 
-TILE = (8192, 32)  # bins, units
-
 
 def bin_session(
     units: Units | Traces | None,
@@ -71,15 +69,6 @@ def bin_session(
         },
     )
     return dataset, table
-
-
-def encoding_of(counts: xr.Dataset) -> dict | None:
-    """How counts.nc is packed: tiles of a megabyte at most, since readers take runs of bins of all units."""
-    if not counts["counts"].size:
-        return None
-    n_bins, n_units = counts["counts"].shape
-    tile = {"chunksizes": (min(n_bins, TILE[0]), min(n_units, TILE[1]))}
-    return {name: {"compression": "gzip", "compression_opts": 1, **tile} for name in ("counts", "valid")}
 
 
 def _observe(units, audio_s: np.ndarray, *, bin_width_s: float, min_rate_hz: float, session: str) -> Observed:

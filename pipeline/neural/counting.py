@@ -55,10 +55,15 @@ def count_spikes(units: Units, *, audio_s: np.ndarray, bin_width_s: float, min_r
     valid_bins = np.array([np.count_nonzero(code == VALID) for code in codes])
     whole = valid_bins == grid.n_bins
     places = binned.bins
+    first_bin = np.int32(grid.first_bin)
+    ends = np.array(
+        [grid.first_bin, grid.first_bin + grid.n_bins], np.int32
+    )  # of one type with bins: none is converted
     for unit, bins in enumerate(binned.bins):
-        low, high = np.searchsorted(bins, (grid.first_bin, grid.first_bin + grid.n_bins))
+        low, high = np.searchsorted(bins, ends)
         dropped["no_audio" if len(audio_s) else "unobserved"][unit] += len(bins) - (high - low)
-        place = bins[low:high] - np.int32(grid.first_bin)
+        place = bins[low:high]
+        place -= first_bin
         if not whole[code_of[unit]]:
             code = codes[code_of[unit]][place]
             n = np.bincount(code, minlength=4)
@@ -138,7 +143,9 @@ def _bins(times_s: np.ndarray, bin_width_s: float, resolution_s: float | None) -
         times_s = np.clip(times_s, -reach_s, reach_s)
     place = times_s / bin_width_s
     place += EDGE_TOLERANCE
-    return np.floor(place, out=place).astype(np.int32)
+    if place[0] < 0:
+        np.floor(place, out=place)  # from 0 on, conversion rounds down
+    return place.astype(np.int32)
 
 
 def _recorded_s(binned: Binned, units: Units) -> tuple[float, float]:
@@ -201,7 +208,7 @@ def _counts(
                 allowed=f"up to {MAX_COUNT}",
                 mend="a smaller neural.bin_width_s",
             )
-        np.add.at(row, place, one)
+        np.add.at(row, place.astype(np.intp), one)
     return counts
 
 

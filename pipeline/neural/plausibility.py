@@ -19,7 +19,7 @@ SLOWEST_HZ = 0.05  # sample numbers read as seconds make units seem to fire once
 FAR_SPANS = 10  # lengths of the bulk of the recording,
 FAR_S = 3600.0  # and at least so far from it
 BULK = 0.01  # share of spikes at each end that do not tell where the bulk lies
-PROBES = 1000  # spikes a unit that do tell
+PROBES = 100  # spikes a unit that do tell
 COARSE = 0.1  # of a bin
 
 

@@ -8,8 +8,7 @@ from types import ModuleType
 
 import numpy as np
 
-from pipeline.discovery import load, names_in
-from pipeline.errors import InputError
+from pipeline.discovery import load
 from pipeline.neural.grid import Grid
 from pipeline.neural.nwb import Nwb, open_nwb
 
@@ -132,21 +131,13 @@ def read_header(location: Path | str, choice: Choice = EVERYTHING) -> UnitsHeade
         return _signal(nwb, choice).look(nwb, choice)
 
 
-def signals() -> list[str]:
-    """Names of the kinds of signals that are known."""
-    import pipeline.neural.signals as known
-
-    return names_in(known)
-
-
 def _signal(nwb: Nwb, choice: Choice) -> ModuleType:
     import pipeline.neural.signals as known
 
-    modules = {name: load(known, name, what="kind of neural signal") for name in signals()}
-    if choice.signal != "auto":
-        if choice.signal not in modules:
-            raise InputError("neural.signal: unknown", found=choice.signal, allowed=["auto", *modules])
-        return modules[choice.signal]
-    if choice.series and not choice.table:
-        return modules["traces"]
-    return next((modules[name] for name in AUTO if modules[name].usable(nwb)), modules[AUTO[0]])
+    name = choice.signal
+    if name == "auto" and choice.series and not choice.table:
+        name = "traces"
+    if name != "auto":
+        return load(known, name, what="kind of neural signal")
+    modules = [load(known, name, what="kind of neural signal") for name in AUTO]
+    return next((module for module in modules if module.usable(nwb)), modules[0])

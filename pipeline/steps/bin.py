@@ -3,10 +3,11 @@
 from contextlib import nullcontext
 
 from pipeline.clock import read_clock
-from pipeline.neural.binning import bin_session, encoding_of
+from pipeline.neural.binning import bin_session
+from pipeline.neural.counts_file import write_counts
 from pipeline.neural.recording import Choice, open_recording
 from pipeline.sessions import find_session
-from pipeline.storage import read_dataset, write_dataset, write_table
+from pipeline.storage import read_dataset, write_table
 
 SETTINGS = ("neural",)
 
@@ -36,5 +37,5 @@ def run(args, config):
             session=session.name,
             subject=session.subject,
         )
-    write_dataset(counts, args.out, encoding=encoding_of(counts))
+    write_counts(counts, args.out)
     write_table(units, args.units_out)

@@ -1,0 +1,40 @@
+"""counts.nc, written a run of bins at a time: its arrays lie unit by unit in memory, and tile by tile in the file."""
+
+from pathlib import Path
+
+import h5netcdf
+import numpy as np
+import xarray as xr
+
+from pipeline.storage import written_whole
+
+TILE = (8192, 32)  # bins, units: readers take runs of bins of all units
+PACKING = {"compression": "gzip", "compression_opts": 1}
+
+
+def write_counts(counts: xr.Dataset, path: str | Path) -> None:
+    """Write what `bin_session` returns as netCDF4 (HDF5), without a second copy of it in memory."""
+    names = [name for name in ("counts", "valid") if counts[name].size]
+    with written_whole(path) as partial:
+        counts.drop_vars(names).to_netcdf(partial, engine="h5netcdf")
+        with h5netcdf.File(partial, "a") as file:
+            for name in names:
+                _write(file, name, counts[name])
+
+
+def _write(file: h5netcdf.File, name: str, array: xr.DataArray) -> None:
+    values, attributes = array.values, dict(array.attrs)
+    if values.dtype == bool:
+        values, attributes = values.view(np.int8), attributes | {"dtype": "bool"}  # as xarray keeps bool in netCDF
+    if values.dtype.kind == "f":
+        attributes["_FillValue"] = values.dtype.type(np.nan)
+    n_bins, n_units = values.shape
+    chunks = (min(n_bins, TILE[0]), min(n_units, TILE[1]))
+    variable = file.create_variable(
+        name, array.dims, values.dtype, chunks=chunks, fillvalue=attributes.get("_FillValue"), **PACKING
+    )
+    for key, value in attributes.items():
+        if key != "_FillValue":
+            variable.attrs[key] = value
+    for first in range(0, n_bins, TILE[0]):
+        variable[first : first + TILE[0]] = np.ascontiguousarray(values[first : first + TILE[0]])
