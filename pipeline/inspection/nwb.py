@@ -103,7 +103,7 @@ def _units(nwb: Nwb, path: str, table: Any) -> list[Section]:
     first_s, last_s = np.full(len(stops), np.nan), np.full(len(stops), np.nan)
     ends = np.unique(np.concatenate([starts[filled], stops[filled] - 1]))
     if len(ends):
-        values = np.asarray(times[ends] if hasattr(times, "id") else times[:][ends], float)
+        values = _at(times, ends)
         first_s[filled] = values[np.searchsorted(ends, starts[filled])]
         last_s[filled] = values[np.searchsorted(ends, stops[filled] - 1)]
     observed_s = _observed(table, path, len(stops))
@@ -223,6 +223,15 @@ def _columns(group: Any) -> list[str]:
 
 def _length(group: Any) -> int:
     return group["id"].shape[0] if "id" in group and group["id"].shape else 0
+
+
+def _at(dataset: Any, places: np.ndarray) -> np.ndarray:
+    """Values at sorted `places`, each chunk of the dataset being unpacked once."""
+    chunk = dataset.chunks[0] if dataset.chunks else 1
+    firsts, groups = np.unique(places // chunk * chunk, return_index=True)
+    within = np.split(places, groups[1:])
+    pieces = [dataset[first : first + chunk][at - first] for first, at in zip(firsts, within, strict=True)]
+    return np.concatenate(pieces).astype(float)
 
 
 def _read(dataset: Any, path: str) -> np.ndarray:

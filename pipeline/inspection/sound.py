@@ -16,10 +16,11 @@ from pipeline.inspection import Section
 from pipeline.report.style import ALARM, INK, MODEL, extent_of, in_style, new_figure
 
 FRAME_S = 0.1
-BLOCK_FRAMES = 50
+BLOCK_FRAMES = 10  # a block stays in the cache
 STRETCH_S = 2.0
 WINDOW_S = 0.002
 NEARLY = 0.999  # of full scale: two equal samples there are clipped
+LARGEST = 1e15  # no sound, in any unit; keeps its square finite
 SILENT_DB = -200.0
 SHOWN_DB = 50.0
 
@@ -67,28 +68,27 @@ def look_at_sound(path: str | Path, *, series: str | None = None, channel: int =
     """Read one channel once. Raises InputError where the file is missing, damaged, no audio or has no such channel."""
     with open_recording([path], series=series, channel=channel) as recording:
         source = recording.sources[0]
-        n_frame = round(FRAME_S * recording.rate_hz)
+        n_frame = max(round(FRAME_S * recording.rate_hz), 1)
         limit = NEARLY * source.full_scale
         level, change, clipped = [], [], []
         n_clipped = n_invalid = 0
         total = peak = 0.0
         for block in recording.blocks(n_frame * BLOCK_FRAMES):
-            invalid = ~np.isfinite(block)
-            n_invalid += int(invalid.sum())
-            block[invalid] = 0
-            loud = np.abs(block)
-            peak = max(peak, float(loud.max(initial=0)))
+            if not (block.max() < LARGEST and block.min() > -LARGEST):  # not-a-number fails both
+                invalid = ~(np.abs(block) < LARGEST)
+                n_invalid += int(invalid.sum())
+                block[invalid] = 0
+            highest = max(block.max(), -block.min())
+            peak = max(peak, float(highest))
             total += float(block.sum(dtype=np.float64))
-            # equal to the sample before it, too: float files may go beyond full scale without being clipped
-            rail = (loud >= limit) & (np.diff(block, prepend=np.float32(np.nan)) == 0)
+            level.append(_mean_square(block, n_frame))
+            change.append(_mean_square(np.diff(block, prepend=block[:1]), n_frame))
+            rail = np.zeros(len(block), bool)
+            if highest >= limit:
+                # equal to the sample before it, too: float files may go beyond full scale without being clipped
+                rail[1:] = (np.abs(block[1:]) >= limit) & (block[1:] == block[:-1])
             n_clipped += int(rail.sum())
-            starts = np.arange(0, len(block), n_frame)
-            sizes = np.diff(np.append(starts, len(block)))
-            square = np.square(block / np.float32(source.full_scale))
-            step = np.square(np.diff(block, prepend=block[:1]) / np.float32(source.full_scale))
-            level.append(np.add.reduceat(square, starts, dtype=np.float64) / sizes)
-            change.append(np.add.reduceat(step, starts, dtype=np.float64) / sizes)
-            clipped.append(np.add.reduceat(rail, starts, dtype=np.int64) > 0)
+            clipped.append(np.logical_or.reduceat(rail, np.arange(0, len(block), n_frame)))
         sound = Sound(
             path=str(path) if series is None else f"{path}:{series}",
             format=_format(source.path) if series is None else f"NWB series, {source.dtype}",
@@ -99,8 +99,8 @@ def look_at_sound(path: str | Path, *, series: str | None = None, channel: int =
             n_samples=recording.n_samples,
             full_scale=source.full_scale,
             unit=source.unit,
-            level_db=_db(np.concatenate(level)),
-            change_db=_db(np.concatenate(change)),
+            level_db=_db(np.concatenate(level) / source.full_scale**2),
+            change_db=_db(np.concatenate(change) / source.full_scale**2),
             is_clipped=np.concatenate(clipped),
             n_clipped=n_clipped,
             n_invalid=n_invalid,
@@ -188,6 +188,15 @@ def _format(path: Path) -> str:
     except soundfile.SoundFileError:
         return path.suffix  # read by its mended header, which soundfile does not take
     return f"{info.format_info}, {info.subtype_info}"
+
+
+def _mean_square(samples: np.ndarray, n_frame: int) -> np.ndarray:
+    """Mean square of each frame, the last of which may be shorter, shape (n_frames,)."""
+    whole = len(samples) // n_frame * n_frame
+    frames = samples[:whole].reshape(-1, n_frame)
+    rest = samples[whole:]
+    mean = np.einsum("ij,ij->i", frames, frames) / n_frame
+    return np.append(mean, np.square(rest).mean()) if len(rest) else mean
 
 
 def _db(power: np.ndarray) -> np.ndarray:

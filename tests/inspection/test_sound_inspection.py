@@ -67,7 +67,8 @@ def test_float_samples_beyond_full_scale_are_no_clipping(write):
 
 def test_samples_that_are_no_number_are_counted_and_left_out(write):
     samples = _tone(-20, 1.0)
-    samples[500:600] = np.nan
+    samples[500:597] = np.nan
+    samples[597:600] = np.inf, -np.inf, 1e30
     sound, _ = look_at_sound(write(samples, "FLOAT"))
     assert sound.n_invalid == 100 and _told(sound)["not a number"] == "100 samples"
     np.testing.assert_allclose(sound.level_db[1:], -20, atol=0.02)
