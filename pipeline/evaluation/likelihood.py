@@ -17,8 +17,8 @@ from pipeline.evaluation.metrics import Metrics
 from pipeline.evaluation.predictions import pieces, possible_givens, possible_targets
 from pipeline.evaluation.scores import clip_mean
 from pipeline.vae.assembly import to_batch
-from pipeline.vae.base import Batch, MultimodalVAE, Posterior
-from pipeline.vae.gaussians import mixture_log_prob
+from pipeline.vae.base import Batch, MultimodalVAE
+from pipeline.vae.posterior import Posterior, latent_kl
 
 KL_SAMPLES = 64  # for posteriors that are mixtures, whose KL has no closed form
 
@@ -78,22 +78,16 @@ def draw(
     return Draws({name: torch.cat(parts, dim=1) for name, parts in likelihoods.items()}, torch.cat(ratios, dim=1))
 
 
-def kl_per_latent(posterior: Posterior, generator: torch.Generator) -> np.ndarray:
-    """KL(q(z_j|x) || N(0, 1)) of each clip and latent, nats, shape (n_clips, n_latents); sampled for mixtures."""
-    means, log_variances = posterior.means, posterior.log_variances
-    if len(means) == 1:
-        kl = 0.5 * (means[0] ** 2 + torch.expm1(log_variances[0]) - log_variances[0])
-        return kl.cpu().numpy()
-    z = posterior.rsample(KL_SAMPLES, generator)  # (k, n, d)
-    n_components, n, d = means.shape
-    log_q = mixture_log_prob(
-        z.reshape(KL_SAMPLES, n * d, 1),
-        means.reshape(n_components, n * d, 1),
-        log_variances.reshape(n_components, n * d, 1),
-        posterior.present.repeat_interleave(d, dim=1),
-    ).reshape(z.shape)
-    log_p = -0.5 * (z**2 + math.log(2 * math.pi))
-    return (log_q - log_p).mean(dim=0).cpu().numpy()
+def kl_per_latent(posterior: Posterior, prior: Posterior, generator: torch.Generator) -> np.ndarray:
+    """KL(q(z_j|x) || p(z_j)) of each clip and latent, nats, shape (n_clips, n_latents).
+
+    Sampled where a mixture, or two families, leave no closed form.
+    """
+    kl = latent_kl(posterior, prior)
+    if kl is None:
+        z = posterior.rsample(KL_SAMPLES, generator)  # (k, n, d)
+        kl = (posterior.latent_log_prob(z) - prior.latent_log_prob(z)).mean(dim=0)
+    return kl.cpu().numpy()
 
 
 def likelihood_scores(
@@ -141,7 +135,7 @@ def likelihood_scores(
             add("joint", joint.log_prob, joint.ess, "+".join(given), given)
         if len(given) == len(modalities) or not model.cross_generates:
             with torch.inference_mode():
-                kl = kl_per_latent(model.posterior(batch, given), generator)
+                kl = kl_per_latent(model.posterior(batch, given), model.prior, generator)
             names = {"target": "", "given": "+".join(given), "metric": "kl", "unit": "nat"}
             for index in range(kl.shape[1]):
                 metrics.add(clip_mean(kl[:, index], held.blocks), unit_id=f"z{index}", **names, **labels)

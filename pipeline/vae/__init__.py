@@ -3,7 +3,7 @@
 from pathlib import Path
 
 # What families are built from; every other file of this folder is a family, named by its file.
-PARTS = frozenset({"base", "gaussians", "networks", "modality", "spec", "assembly", "joint"})
+PARTS = frozenset({"base", "gaussians", "networks", "modality", "posterior", "spec", "assembly", "joint"})
 
 
 def families() -> list[str]:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import InputError
-from pipeline.vae.gaussians import mixture_log_prob, normal_log_prob
 from pipeline.vae.likelihoods import Likelihood
 from pipeline.vae.modality import Modality
+from pipeline.vae.posterior import Posterior
 
 __all__ = ["Batch", "Experts", "Modality", "MultimodalVAE", "Objective", "Posterior"]
 
@@ -55,64 +55,6 @@ class Objective:
     def loss(self) -> Tensor:
         """Minus the mean over samples, nats."""
         return -self.value.mean()
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """q(z|x): for each row an equally weighted mixture of those Gaussian components that are present.
-
-    means, log_variances: (c, n, d); present: bool (c, n), at least one a row.
-    """
-
-    means: Tensor
-    log_variances: Tensor
-    present: Tensor
-
-    @classmethod
-    def single(cls, mean: Tensor, log_variance: Tensor) -> "Posterior":
-        """One Gaussian a row, from (n, d) each."""
-        present = torch.ones((1, len(mean)), dtype=torch.bool, device=mean.device)
-        return cls(mean.unsqueeze(0), log_variance.unsqueeze(0), present)
-
-    @property
-    def _shares(self) -> Tensor:
-        present = self.present.to(self.means.dtype)
-        return (present / present.sum(0)).unsqueeze(-1)  # (c, n, 1)
-
-    @property
-    def mean(self) -> Tensor:
-        """E[z], (n, d)."""
-        return (self._shares * self.means).sum(0)
-
-    @property
-    def variance(self) -> Tensor:
-        """Var[z] of the mixture per latent, (n, d)."""
-        return (self._shares * (self.log_variances.exp() + (self.means - self.mean) ** 2)).sum(0)
-
-    def rsample(self, k: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        """`k` pathwise samples (k, n, d), spread evenly over each row's components.
-
-        Systematic: every component's expected number of samples is k / (its row's components), the real one is at
-        most one off; with k = 1 the component is drawn at random, for every row on its own.
-        """
-        _, n, d = self.means.shape
-        if len(self.means) == 1:
-            mean, log_variance = self.means, self.log_variances  # (1, n, d)
-        else:
-            start = torch.rand(n, generator=generator, device=self.means.device)
-            steps = torch.arange(k, device=self.means.device).unsqueeze(1)  # (k, 1)
-            counts = self.present.sum(0)
-            place = ((steps + start) / k * counts).long().clamp(max=counts - 1)  # (k, n), among the present ones
-            order = torch.argsort((~self.present).to(torch.int8), dim=0, stable=True)  # present components first
-            component = order.gather(0, place)
-            rows = torch.arange(n, device=self.means.device)
-            mean, log_variance = self.means[component, rows], self.log_variances[component, rows]  # (k, n, d)
-        noise = torch.randn((k, n, d), generator=generator, device=self.means.device, dtype=self.means.dtype)
-        return mean + torch.exp(0.5 * log_variance) * noise
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """log q(z|x) of the whole mixture, (..., n, d) -> (..., n) in nats."""
-        return mixture_log_prob(z, self.means, self.log_variances, self.present)
 
 
 @dataclass(frozen=True)
@@ -197,22 +139,36 @@ class MultimodalVAE(nn.Module):
         z = self.sample_prior(n, generator)
         return {name: likelihood.mean for name, likelihood in self.decode(z, session=session).items()}
 
+    @property
+    def prior(self) -> Posterior:
+        """p(z) as a distribution of one row, (1, n_latents); N(0, I) unless the family has another."""
+        dtype = next((p.dtype for p in self.modalities.parameters()), torch.get_default_dtype())
+        zero = torch.zeros((1, self.n_latents), device=self.speaks.device, dtype=dtype)
+        return Posterior.single(zero, zero)
+
     def sample_prior(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """`n` draws from p(z), (n, n_latents)."""
-        dtype = next((p.dtype for p in self.parameters()), torch.get_default_dtype())
-        return torch.randn((n, self.n_latents), generator=generator, device=self.speaks.device, dtype=dtype)
+        return self.prior.rsample(n, generator).squeeze(1)
 
     def prior_log_prob(self, z: Tensor) -> Tensor:
-        """log p(z) in nats, (..., n_latents) -> (...)."""
-        return normal_log_prob(z, torch.zeros_like(z), torch.zeros_like(z))
+        """log p(z) in nats, (..., n, n_latents) -> (..., n)."""
+        return self.prior.log_prob(z)
 
     def beta_at(self, step: float) -> float:
         """The weight of the KL terms when a share `step` of the training is done."""
         return self.beta * min(1.0, step / self.warmup_fraction) if self.warmup_fraction else self.beta
 
+    def usable(self, present: Tensor, step: float) -> Tensor:
+        """Which samples teach the model when a share `step` of the training is done: presence (m, n) -> bool (n,)."""
+        return present.all(0) & (len(present) > 1) if self.needs_pairs else present.any(0)
+
+    def settled(self, step: float) -> bool:
+        """Whether all parts have begun to train by `step`, so that the best epoch may be chosen from here on."""
+        return True
+
     def presence(self, batch: Batch, given: Collection[str] | None = None) -> Tensor:
         """Which rows have which modality of `given` (all where None), bool (m, n)."""
-        absent = torch.zeros(len(batch), dtype=torch.bool, device=self.speaks.device)
+        absent = torch.zeros_like(next(iter(batch.present.values())))
         return torch.stack(
             [
                 batch.present[name] if name in batch.data and (given is None or name in given) else absent

@@ -142,10 +142,14 @@ def test_missing_elements_are_left_out(planted):
     assert np.abs((estimate.log_prob - wanted) / standard_error(20_000, estimate.ess)).max() < 3.5
 
 
+def standard(n_latents):
+    return Posterior.single(torch.zeros(1, n_latents), torch.zeros(1, n_latents))
+
+
 def test_kl_per_latent_sums_to_the_closed_form():
     generator = torch.Generator().manual_seed(1)
     mean, log_variance = torch.randn((5, 3), generator=generator), torch.randn((5, 3), generator=generator)
-    kl = kl_per_latent(Posterior.single(mean, log_variance), generator)
+    kl = kl_per_latent(Posterior.single(mean, log_variance), standard(3), generator)
     np.testing.assert_allclose(kl.sum(axis=1), kl_to_standard_normal(mean, log_variance), rtol=1e-5)
 
 
@@ -153,7 +157,7 @@ def test_kl_of_a_mixture_agrees_with_quadrature():
     means = torch.tensor([[[-1.0, 0.0]], [[2.0, 0.5]], [[9.0, 9.0]]]).expand(3, 400, 2)
     log_variances = torch.log(torch.tensor([[[0.2, 1.0]], [[0.5, 0.3]], [[1.0, 1.0]]])).expand(3, 400, 2)
     present = torch.tensor([[True], [True], [False]]).expand(3, 400)
-    kl = kl_per_latent(Posterior(means, log_variances, present), torch.Generator().manual_seed(0))
+    kl = kl_per_latent(Posterior(means, log_variances, present), standard(2), torch.Generator().manual_seed(0))
     for latent in range(2):
         parts = [norm(means[i, 0, latent], math.exp(log_variances[i, 0, latent] / 2)) for i in range(2)]
 
@@ -163,3 +167,13 @@ def test_kl_of_a_mixture_agrees_with_quadrature():
 
         wanted = quad(integrand, -8, 8, limit=200)[0]
         assert abs(kl[:, latent].mean() - wanted) < 4 * kl[:, latent].std() / math.sqrt(400)
+
+
+def test_kl_of_two_families_is_sampled():
+    mean, log_variance = torch.full((400, 1), 0.5), torch.full((400, 1), -1.0)
+    laplace = Posterior.single(mean, log_variance, "laplace")
+    kl = kl_per_latent(laplace, standard(1), torch.Generator().manual_seed(0))
+    # -entropy - E log p: the second moment is all that a normal prior asks for
+    entropy = 1 + math.log(2 * math.sqrt(math.exp(-1.0) / 2))
+    wanted = 0.5 * (0.5**2 + math.exp(-1.0) + math.log(2 * math.pi)) - entropy
+    assert abs(kl.mean() - wanted) < 4 * kl.std() / math.sqrt(400)
