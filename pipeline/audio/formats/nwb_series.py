@@ -5,6 +5,8 @@ The samples may also lie outside: in sound files that the series names (`externa
 
 import dataclasses
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,12 +38,13 @@ class NwbSeries(AudioSource):
 class NwbSeriesReader(AudioReader):
     def __init__(self, source: NwbSeries, channel: int):
         self._source, self._channel = source, channel
-        self._file = h5py.File(source.path, "r")
-        self._data = self._file[source.series]["data"]
+        with _damage_told(f"{source.path}, {source.series}"):
+            self._file = h5py.File(source.path, "r")
+            self._data = self._file[source.series]["data"]
 
     def read(self, start: int, out: np.ndarray) -> None:
         source, step = self._source, max(SCRATCH_VALUES // self._source.n_channels, 1)
-        try:
+        with _damage_told(f"{source.path}, {source.series}/data"):
             for first in range(0, len(out), step):
                 span = slice(start + first, min(start + first + step, start + len(out)))
                 values = out[first : first + step]
@@ -53,11 +56,6 @@ class NwbSeriesReader(AudioReader):
                     values[:] = self._data[span, self._channel]
                 if source.offset:
                     values += np.float32(source.offset / source.scale)
-        except (OSError, KeyError) as error:
-            where = f"{source.path}, {source.series}/data"
-            raise InputError(
-                "the audio series is damaged", where=where, found=error, mend="copy the file again"
-            ) from error
 
     def close(self) -> None:
         self._file.close()
@@ -79,7 +77,7 @@ def open_sources(path: Path, *, series: str) -> tuple[AudioSource, ...]:
         file = h5py.File(path, "r")
     except OSError as error:
         raise InputError("cannot read this NWB file", where=path, found=error, mend="copy it again") from error
-    with file:
+    with file, _damage_told(where):
         _check_links(file, f"{series}/data", path)
         group = file.get(series)
         if isinstance(group, h5py.Group) and "external_file" in group:
@@ -90,6 +88,17 @@ def open_sources(path: Path, *, series: str) -> tuple[AudioSource, ...]:
                 "no such series in the NWB file", where=path, found=series, allowed=_series(file) or "none"
             )
         return (_series_source(group, data, path, series),)
+
+
+@contextmanager
+def _damage_told(where: str) -> Iterator[None]:
+    """What HDF5 says of damage within a file, as one message; it has many exceptions for it."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise InputError(
+            "the NWB file is damaged", where=where, found=error, mend="copy the file again, or write it anew"
+        ) from error
 
 
 def _series_source(group: h5py.Group, data: h5py.Dataset, path: Path, series: str) -> NwbSeries:
