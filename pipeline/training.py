@@ -11,6 +11,7 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -94,7 +95,8 @@ def train(
 
     The best epoch has the most validation bits/spike (of traces: bits a bin) from audio to neural, where the family
     generates across modalities and clips hold both; else the highest validation objective. Parameters that
-    do not require gradients stay as they are. Returns the history, one row an epoch, which is also written to
+    do not require gradients stay as they are. Clips that the family cannot learn from, for want of modalities, are left
+    out and counted in one warning. Returns the history, one row an epoch, which is also written to
     `history_path` (CSV) and beside it as TensorBoard events. `checkpoint_path` is written after each epoch and
     deleted at the end; a checkpoint of another training is ignored.
 
@@ -131,7 +133,9 @@ def train(
                     found=f"objective {row['train_objective']} in epoch {now.epoch}",
                     mend="lower training.learning_rate or training.clip_norm",
                 )
-            if score > now.best_score:
+            if not model.settled(now.epoch / schedule.max_epochs):
+                now.best_epoch = now.epoch  # patience counts from when the model is whole
+            elif score > now.best_score:
                 now.best_score, now.best_epoch = score, now.epoch
                 best = {name: value.detach().clone() for name, value in model.state_dict().items()}
             now.seconds += time.perf_counter() - started
@@ -167,21 +171,35 @@ def _fabric(accelerator: str, schedule: Schedule, threads: int) -> Fabric:
 
 def _batches_of(model: MultimodalVAE, clips: Sequence[SessionClips], split: str, fabric: Fabric) -> list[Batch]:
     """One batch a session with its usable clips of `split`: on the device where all fit, else in memory."""
-    batches = []
+    batches, left_out = [], {}
+    n_present, n_first = 0, 0  # clips that hold anything, that the training can start with
     for session in clips:
         batch = to_batch(session.where(split))
         present = model.presence(batch)
-        usable = present.all(0) if model.needs_pairs else present.any(0)
-        if split == "train" and not usable.all():
-            fabric.print(f"{session.session}: {int((~usable).sum())} clips have too few modalities", file=sys.stderr)
+        first, usable = model.usable(present, 0.0), model.usable(present, 1.0)
+        n_present, n_first = n_present + int(present.any(0).sum()), n_first + int(first.sum())
+        if not first.all():
+            left_out[session.session] = f"{int((~first).sum())} of {len(first)}{' at first' if usable.all() else ''}"
         if usable.any():
             batches.append(batch.take(usable))
+    where = ", ".join(session.session for session in clips)
+    family = type(model).__module__.rsplit(".", 1)[-1]
+    if n_present and (not batches or (split == "train" and not n_first)):
+        raise InputError(
+            f"{family} learns from clips that have all modalities, and split {split} holds none",
+            where=where,
+            found=f"{n_present} clips, none with both audio and neural",
+            mend="record both at once, or leave the family out of models.families",
+        )
     if not batches:
         raise InputError(
             f"no clips to use in split {split}",
-            where=", ".join(session.session for session in clips),
+            where=where,
             mend="record longer, or lower clips.split.guard_s or clips.split.n_blocks",
         )
+    if split == "train" and left_out and fabric.is_global_zero:
+        counts = ", ".join(f"{session} {count}" for session, count in left_out.items())
+        warnings.warn(f"{family} leaves out clips that lack modalities: {counts}", stacklevel=3)
     size = sum(x.nbytes for batch in batches for x in batch.data.values())
     fits = fabric.device.type == "cpu" or size < torch.cuda.mem_get_info(fabric.device)[0] / 2
     return [batch.to(fabric.device) for batch in batches] if fits else batches
@@ -194,28 +212,35 @@ def _run_epoch(fabric, forward, optimizer, training, now, schedule, seed) -> dic
     shuffle = numpy_generator(seed, "order", now.epoch)
     noise = torch_generator(seed, "noise", now.epoch, fabric.global_rank, device=str(fabric.device))
     pieces = [
-        (batch, rows) for batch in training for rows in _pieces(shuffle.permutation(len(batch)), schedule.batch_size)
+        (batch, model.presence(batch)[:, rows].cpu(), rows)
+        for batch in training
+        for rows in map(torch.as_tensor, _pieces(shuffle.permutation(len(batch)), schedule.batch_size))
     ]
     n_steps = schedule.max_epochs * len(pieces)
     sums: dict[str, Tensor] = {}
+    seen: dict[str, int] = {}
     for index in shuffle.permutation(len(pieces)):
-        batch, rows = pieces[index]
-        rows = torch.as_tensor(rows[fabric.global_rank :: fabric.world_size])
+        batch, present, rows = pieces[index]
+        done = now.step / n_steps
+        now.step += 1
+        rows = rows[model.usable(present, done)]
+        if len(rows) < fabric.world_size:  # every process needs a part
+            continue
+        rows = rows[fabric.global_rank :: fabric.world_size]
         piece = batch.take(rows.to(next(iter(batch.present.values())).device)).to(fabric.device)
         for group in optimizer.param_groups:
-            group["lr"] = schedule.learning_rate * _pace(now.step / n_steps)
-        value, terms = forward(piece.data, piece.present, piece.session, now.step / n_steps, noise)
+            group["lr"] = schedule.learning_rate * _pace(done)
+        value, terms = forward(piece.data, piece.present, piece.session, done, noise)
         optimizer.zero_grad()
         fabric.backward(-value.mean())
         fabric.clip_gradients(forward, optimizer, max_norm=schedule.clip_norm)
         optimizer.step()
-        now.step += 1
         for name, term in ({"objective": value} | terms).items():
             sums[name] = sums.get(name, 0) + term.detach().sum()
+            seen[name] = seen.get(name, 0) + len(rows)
     now.epoch += 1
-    n = sum(len(rows) for _, rows in pieces) / fabric.world_size
     beta = model.beta_at((now.step - 1) / n_steps)
-    return {"beta": beta} | {f"train_{name}": float(total) / n for name, total in sums.items()}
+    return {"beta": beta} | {f"train_{name}": float(total) / seen[name] for name, total in sums.items()}
 
 
 def _pace(done: float) -> float:

@@ -56,6 +56,13 @@ class Objective:
         """Minus the mean over samples, nats."""
         return -self.value.mean()
 
+    def spread(self, rows: Tensor, n: int) -> "Objective":
+        """The same at `rows` of `n` samples, 0 for the others."""
+        return Objective(
+            self.value.new_zeros(n).index_copy(0, rows, self.value),
+            {name: term.new_zeros(n).index_copy(0, rows, term) for name, term in self.terms.items()},
+        )
+
 
 @dataclass(frozen=True)
 class Experts:
@@ -168,6 +175,9 @@ class MultimodalVAE(nn.Module):
 
     def presence(self, batch: Batch, given: Collection[str] | None = None) -> Tensor:
         """Which rows have which modality of `given` (all where None), bool (m, n)."""
+        unknown = set(given or ()) - set(self.modalities)
+        if unknown:
+            raise InputError("no such modality in this model", found=sorted(unknown)[0], allowed=list(self.modalities))
         absent = torch.zeros_like(next(iter(batch.present.values())))
         return torch.stack(
             [
@@ -180,9 +190,6 @@ class MultimodalVAE(nn.Module):
         self, batch: Batch, given: Collection[str] | None = None, generator: torch.Generator | None = None
     ) -> Experts:
         """Run each encoder on the rows that have its modality."""
-        unknown = set(given or ()) - set(self.modalities)
-        if unknown:
-            raise InputError("no such modality in this model", found=sorted(unknown)[0], allowed=list(self.modalities))
         present = self.presence(batch, given)  # (m, n)
         means, log_variances = [], []
         for row, (name, modality) in enumerate(self.modalities.items()):
