@@ -87,7 +87,7 @@ def _observe(units, audio_s: np.ndarray, *, bin_width_s: float, min_rate_hz: flo
 
 def _nothing_included(table: pd.DataFrame, observed: Observed, audio_s: np.ndarray, session: str) -> InputError:
     start_s, stop_s = observed.recorded_s
-    if len(audio_s) and not (start_s < audio_s.max() and stop_s > audio_s.min()):
+    if len(audio_s) and (start_s > audio_s.max() or stop_s < audio_s.min()):
         return InputError(
             "sound and spikes do not overlap in time",
             where=f"session {session!r}",

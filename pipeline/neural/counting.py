@@ -12,6 +12,7 @@ from pipeline.neural.recording import Units
 from pipeline.neural.spikes import listed_units
 from pipeline.neural.unit_table import Observed
 
+POOL_SPIKES = 2**22  # 16 MB of bin numbers at a time
 MAX_COUNT = np.iinfo(np.int16).max  # clips keep counts as int16
 VALID, NO_AUDIO, UNOBSERVED, INVALID = range(4)
 
@@ -44,7 +45,8 @@ def count_spikes(units: Units, *, audio_s: np.ndarray, bin_width_s: float, min_r
     n_outlier = outliers(binned, units, bin_width_s=bin_width_s, where=where)
     check_steps(binned, units, bin_width_s=bin_width_s, where=where)
     recorded_s = _recorded_s(binned, units)
-    grid = _grid(recorded_s, audio_s, bin_width_s=bin_width_s, n_units=len(units), where=where)
+    ends_in_spike = recorded_s[1] in binned.ends_s[:, 1]
+    grid = _grid(recorded_s, audio_s, closed=ends_in_spike, bin_width_s=bin_width_s, n_units=len(units), where=where)
     codes, code_of = _codes(units, grid, audio_s=audio_s, recorded_s=recorded_s)
 
     n_units = len(units)
@@ -115,37 +117,47 @@ def binned_spikes(units: Units, *, bin_width_s: float) -> Binned:
     """Go through the spike times once."""
     n_units = len(units)
     bins, ends_s = [], np.full((n_units, 2), np.nan)
-    n_whole, largest = 0, np.iinfo(np.uint8).max
-    all_whole = True
+    n_whole, largest, all_whole = 0, np.iinfo(np.uint8).max, True
+    # many small arrays that are kept cost more in page faults than the arithmetic: they share large ones
+    free, scratch = np.empty(0, np.int32), np.empty(0)
     for unit, times_s in enumerate(units.spike_times_s):
-        if len(times_s):
-            ends_s[unit] = times_s[[0, -1]]
-            # sample numbers are whole in all units: the first spikes of a unit tell that these are none
-            all_whole = all_whole and bool((times_s[:16] % 1 == 0).all()) and bool((times_s % 1 == 0).all())
-            n_whole += len(times_s) if all_whole else 0
-        bins.append(_bins(times_s, bin_width_s, units.resolution_s if units.times_are_float32 else None))
-        if len(bins[-1]) > largest and (bins[-1][largest:] == bins[-1][:-largest]).any():
-            largest = len(bins[-1])
+        n = len(times_s)
+        if n > len(free):
+            free = np.empty(max(n, POOL_SPIKES), np.int32)
+        if n > len(scratch):
+            scratch = np.empty(2 * n)
+        bins.append(free[:n])
+        free = free[n:]
+        if not n:
+            continue
+        ends_s[unit] = times_s[[0, -1]]
+        # sample numbers are whole in all units: the first spikes of a unit tell that these are none
+        all_whole = all_whole and bool((times_s[:16] % 1 == 0).all()) and bool((times_s % 1 == 0).all())
+        n_whole += n if all_whole else 0
+        if units.times_are_float32 and units.resolution_s:
+            times_s = _on_steps(times_s, units.resolution_s)
+        _put_bins(bins[-1], times_s, scratch[:n], bin_width_s)
+        if n > largest and (bins[-1][largest:] == bins[-1][:-largest]).any():
+            largest = n
     return Binned(bins, ends_s, n_whole if all_whole else 0, largest)
 
 
-def _bins(times_s: np.ndarray, bin_width_s: float, resolution_s: float | None) -> np.ndarray:
-    """Numbers of bins of sorted, finite times. int32; times beyond any grid are held at its reach."""
-    if not len(times_s):
-        return np.empty(0, np.int32)
-    if resolution_s:
-        # float32 rounds times; the steps of the device's clock, where they can be told apart, give them back
-        on_step_s = np.rint(times_s / resolution_s) * resolution_s
-        if np.abs(on_step_s - times_s).max() < 0.1 * resolution_s:
-            times_s = on_step_s
+def _on_steps(times_s: np.ndarray, step_s: float) -> np.ndarray:
+    """float32 rounds times; the steps of the device's clock, where they can be told apart, give them back."""
+    on_step_s = np.rint(times_s / step_s) * step_s
+    return on_step_s if np.abs(on_step_s - times_s).max() < 0.1 * step_s else times_s
+
+
+def _put_bins(bins: np.ndarray, times_s: np.ndarray, scratch: np.ndarray, bin_width_s: float) -> None:
+    """Numbers of bins of sorted, finite times into `bins`; times beyond any grid are held at its reach."""
     reach_s = FARTHEST_BIN * bin_width_s
     if times_s[0] < -reach_s or times_s[-1] > reach_s:
         times_s = np.clip(times_s, -reach_s, reach_s)
-    place = times_s / bin_width_s
-    place += EDGE_TOLERANCE
-    if place[0] < 0:
-        np.floor(place, out=place)  # from 0 on, conversion rounds down
-    return place.astype(np.int32)
+    np.divide(times_s, bin_width_s, out=scratch)
+    scratch += EDGE_TOLERANCE
+    if scratch[0] < 0:
+        np.floor(scratch, out=scratch)  # from 0 on, conversion rounds down
+    bins[:] = scratch
 
 
 def _recorded_s(binned: Binned, units: Units) -> tuple[float, float]:
@@ -156,13 +168,13 @@ def _recorded_s(binned: Binned, units: Units) -> tuple[float, float]:
     return (float(times_s.min()), float(times_s.max())) if len(times_s) else (np.nan, np.nan)
 
 
-def _grid(recorded_s, audio_s: np.ndarray, *, bin_width_s: float, n_units: int, where: str) -> Grid:
+def _grid(recorded_s, audio_s: np.ndarray, *, closed: bool, bin_width_s: float, n_units: int, where: str) -> Grid:
     common = {"bin_width_s": bin_width_s, "n_units": n_units, "where": where}
     if len(audio_s):
         return grid_over(audio_s.min(), audio_s.max(), closed=False, **common)
     if not np.isfinite(recorded_s).all():
         raise InputError("neither sound nor spikes", where=where, mend="delete this row, or name other files")
-    return grid_over(*recorded_s, closed=True, **common)
+    return grid_over(*recorded_s, closed=closed, **common)
 
 
 def _codes(units: Units, grid: Grid, *, audio_s: np.ndarray, recorded_s) -> tuple[list[np.ndarray], np.ndarray]:

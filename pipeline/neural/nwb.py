@@ -82,13 +82,14 @@ class Nwb:
                 yield from self._below(f"{path}/{name}", item)
 
     def _child(self, path: str, group: Any, name: str) -> Any:
-        if name in group:
-            return group[name]
-        link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
-        broken = f"{path}/{name} -> {getattr(link, 'filename', '')}:{getattr(link, 'path', '')}"
-        if link is not None and broken not in self.broken_links:
-            self.broken_links.append(broken)
-        return None
+        item = group.get(name)
+        link = group.get(name, getlink=True) if item is None and isinstance(group, h5py.Group) else None
+        if isinstance(link, h5py.HardLink):
+            return group[name]  # raises: it is there, but cannot be opened
+        if link is not None:
+            broken = f"{path}/{name} -> {getattr(link, 'filename', '')}:{link.path}"
+            self.broken_links += [broken] if broken not in self.broken_links else []
+        return item
 
 
 @contextmanager
@@ -107,7 +108,12 @@ def open_nwb(location: Path | str) -> Iterator[Nwb]:
             nwb = Nwb(root, str(location))
             _check_version(nwb)
             _check_reference(nwb)
-            yield nwb
+            try:
+                yield nwb
+            except (KeyError, OSError) as error:
+                if _from_storage(error) and list(nwb.groups()) and nwb.broken_links:
+                    raise nwb.missing("part of the recording is missing", mend="") from error
+                raise
     except (*DAMAGE, *transport_errors()) as error:
         if not _from_storage(error):
             raise

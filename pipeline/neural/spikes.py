@@ -9,7 +9,8 @@ import numpy as np
 from pipeline.errors import InputError
 
 SLICE_SPIKES = 2**18  # 2 MB: large enough for the disk, small enough for the processor's cache
-CHUNKS_A_SLICE = 8
+CHUNKS_A_SLICE = 16  # a slice may end within a chunk, which then is unpacked twice
+MOST_SPIKES = 2**22
 MAX_NONFINITE = 1e-3
 # A reset is a step back over at least half of the time so far, from and to a stretch of this many spikes.
 LEAST_STRETCH = 5
@@ -51,7 +52,8 @@ class SpikeStream:
 
     def _slices(self) -> Iterator[np.ndarray]:
         """Each unit's times as they stand in the file."""
-        least = max(SLICE_SPIKES, CHUNKS_A_SLICE * (self._dataset.chunks or (0,))[0])
+        chunk = (self._dataset.chunks or (0,))[0]
+        least = max(SLICE_SPIKES, min(CHUNKS_A_SLICE * chunk, MOST_SPIKES))
         starts = np.r_[0, self._stops[:-1]]
         first = 0
         while first < len(self._stops):

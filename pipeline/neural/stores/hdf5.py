@@ -9,8 +9,6 @@ import h5py
 
 from pipeline.errors import InputError
 
-# A slice of spikes may end within a chunk: kept, it is not unpacked again for the next slice.
-CHUNK_CACHE_BYTES = 2**25
 REMOTE_BLOCK_BYTES = 2**22
 REMOTE_BLOCKS = 32
 
@@ -24,7 +22,7 @@ def reads(location: Path | str) -> bool:
 @contextmanager
 def opened(location: Path | str) -> Iterator[h5py.File]:
     if isinstance(location, Path):
-        with h5py.File(location, "r", rdcc_nbytes=CHUNK_CACHE_BYTES) as root:
+        with h5py.File(location, "r") as root:
             yield root
         return
     with _remote(location) as file, _file_over(file, location) as root:
@@ -65,7 +63,7 @@ def _remote(address: str):
 
 def _file_over(file, address: str) -> h5py.File:
     try:
-        return h5py.File(file, "r", rdcc_nbytes=CHUNK_CACHE_BYTES)
+        return h5py.File(file, "r")
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
             "this address holds no NWB file that can be read by parts",
