@@ -27,7 +27,7 @@ real: .venv/installed
 	$(BIN)/python tests/real/run.py
 
 bench: .venv/installed-test
-	$(BIN)/python benchmarks/spectrogram_memory.py
+	$(BIN)/python benchmarks/spectrogram.py
 	PYTHON=$(BIN)/python bash benchmarks/gpu/run.sh || [ $$? -eq 3 ]  # 3: no GPU here
 
 schema: .venv/installed
