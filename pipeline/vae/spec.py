@@ -158,8 +158,9 @@ def _check_options(family: str, options: dict[str, Any]) -> None:
     for name in options:
         if name not in known:
             raise InputError(f"models.options.{family}: unknown option", found=name, allowed=sorted(known))
-    for name in options.get("private_dim") or {}:
-        if name not in ("audio", "neural"):
-            raise InputError(
-                f"models.options.{family}.private_dim: unknown modality", found=name, allowed=["audio", "neural"]
-            )
+    for option in ("private_dim", "gammas"):
+        for name in options.get(option) or {}:
+            if name not in ("audio", "neural"):
+                raise InputError(
+                    f"models.options.{family}.{option}: unknown modality", found=name, allowed=["audio", "neural"]
+                )

@@ -51,6 +51,23 @@ class LinearEncoder(nn.Module):
         return mean, self.log_variance.expand(mean.shape)
 
 
+class LinearJointEncoder(nn.Module):
+    """q(z | x_1, ..., x_M) with the exact posterior's numbers; a modality that is not given counts as zeros."""
+
+    def __init__(self, names: list[str], parts: list[Linear]):
+        super().__init__()
+        total = 1 + sum(p.precision for p in parts)
+        self.weights = nn.ParameterDict(
+            {n: torch.tensor(p.w / p.s**2 / total) for n, p in zip(names, parts, strict=True)}
+        )
+        self.shifts = nn.ParameterDict({n: torch.tensor(p.b) for n, p in zip(names, parts, strict=True)})
+        self.log_variance = nn.Parameter(torch.tensor(-np.log(total)))
+
+    def forward(self, data, *, session, generator):
+        mean = sum((data.get(name, 0.0) - shift) @ self.weights[name] for name, shift in self.shifts.items())
+        return mean, self.log_variance.expand(mean.shape)
+
+
 class LinearDecoder(nn.Module):
     def __init__(self, parts: Linear):
         super().__init__()
@@ -105,6 +122,19 @@ class Lab:
             Modality(name, LinearEncoder(p), LinearDecoder(p), "gaussian", weight)
             for name, p, weight in zip(self.names, self.parts, self.weights, strict=True)
         ]
+
+    def exact_modalities(self):
+        """As `modalities`, but the encoders hold the prior: they are the exact posteriors given one modality."""
+        made = self.modalities()
+        for modality, part in zip(made, self.parts, strict=True):
+            precision = torch.tensor(part.precision)
+            modality.encoder.weight.data *= precision / (1 + precision)
+            modality.encoder.log_variance.data = -torch.log(1 + precision)
+        return made
+
+    def joint_encoder(self):
+        """The exact posterior given all modalities."""
+        return LinearJointEncoder(self.names, self.parts)
 
     def data(self, n):
         z = self.rng.normal(size=(n, self.parts[0].w.shape[1]))
