@@ -14,12 +14,14 @@ from pipeline.clipping.making import check_frames, count_window
 from pipeline.clipping.pooling import band_groups
 from pipeline.clipping.splits import affordable_splits, blocks_of_time
 from pipeline.clipping.windows import windows_over
-from pipeline.clock import Clock, read_clock
+from pipeline.clock import Clock
 from pipeline.config import Config
 from pipeline.errors import InputError, InputErrors
 from pipeline.estimate import Cost, SessionSize, cost_of
 from pipeline.neural.recording import Choice, UnitsHeader, read_header
+from pipeline.pulses.session_clock import check_pulse_channels, read_clock
 from pipeline.sessions import Session, absent_files, scan_sheet
+from pipeline.sync import sync_kind
 
 
 @dataclass
@@ -50,9 +52,11 @@ class SessionReport:
 
     @property
     def analysed_s(self) -> np.ndarray | None:
-        """Start and stop of the time that clips may come from, session seconds."""
+        """Start and stop of the time that clips may come from, session seconds (audio seconds without a clock)."""
         if self.audio_s is not None:
             return self.audio_s
+        if self.recording is not None:
+            return np.array([self.recording.start_s, self.recording.file_stop_s[-1]])
         if self.units is None or self.session.has_audio or np.isnan(self.units.start_s):
             return None
         return np.array([self.units.start_s, self.units.stop_s])
@@ -87,7 +91,7 @@ def table_of(reports: list[SessionReport], config: Config) -> pd.DataFrame:
                 "audio_min": sound.duration_s / 60 if sound else np.nan,
                 "units": units.n_units if units else 0,
                 "spikes": units.n_spikes if units else 0,
-                "clock": clock.source if clock else "",
+                "clock": clock.source if clock else _told_later(report.session),
                 "drift_ppm": clock.drift_ppm if clock else np.nan,
                 "residual_ms": clock.residual_s * 1e3 if clock else np.nan,
                 "overlap_min": report.overlap_s / 60,
@@ -156,8 +160,12 @@ def _look_at(session: Session, config: Config) -> SessionReport:
         attempt(lambda: _check_sound(report, config))
     if session.nwb and "nwb" not in absent:
         report.units = attempt(lambda: read_header(session.nwb, Choice.of(config.neural)))
-    if "sync" not in absent:
-        report.clock = attempt(lambda: read_clock(session.sync, max_residual_s=config.neural.max_residual_s))
+    if sync_kind(session.sync) == "channel":
+        if report.recording and "nwb" not in absent:
+            attempt(lambda: check_pulse_channels(session))
+        report.notes.append("pulses are read and matched when the neural data are binned (duet bin), not before")
+    elif "sync" not in absent:
+        report.clock = attempt(lambda: read_clock(session, max_residual_s=config.neural.max_residual_s))
     if report.recording and session.annotations and "annotations" not in absent:
         attempt(
             lambda: read_annotations(
@@ -171,6 +179,10 @@ def _look_at(session: Session, config: Config) -> SessionReport:
     attempt(lambda: _check_overlap(report))
     attempt(lambda: _check_length(report, config))
     return report
+
+
+def _told_later(session: Session) -> str:
+    return "pulse channels" if sync_kind(session.sync) == "channel" else ""
 
 
 class _Attempts:

@@ -79,7 +79,7 @@ def test_every_problem_of_a_sheet_at_once(folder):
     assert "no units table" in found["nounits"]
     assert "cut.nwb" in found["cut"]
     assert "residual" in found["residual"] and "neural.max_residual_s" in found["residual"]
-    assert "pulse channels" in found["channel"]
+    assert "no such channel" in found["channel"] and "wav:0" in found["channel"]
     assert "do not overlap" in found["apart"] and "900 to 1000 s" in found["apart"]
     assert "mic" in found["inside"]
     everything = "\n".join(map(str, problems))

@@ -57,10 +57,10 @@ def fit_drift(audio_s: np.ndarray, apart_s: np.ndarray, *, n_pieces: int) -> Dri
 
 
 def pieces_to_try(audio_s: np.ndarray, apart_s: np.ndarray) -> list[int]:
-    """Numbers of pieces, best first: the chosen one, and then those that bend more.
+    """Numbers of pieces: the simplest that does as well as any, and, where it is another one, the best.
 
-    Chosen is the smallest number whose squared error at pulses that were left out, in turn a fifth of them, is within
-    one standard error of the smallest.
+    Judged by the squared error at pulses that were left out of the fit, in turn a fifth of them; the simplest one is
+    within a standard error of the best. Fewer than LEAST_PULSES: a line, and straight from pulse to pulse.
     """
     step = -(-len(audio_s) // MOST_PULSES)
     audio_s, apart_s = audio_s[::step], apart_s[::step]
@@ -71,10 +71,10 @@ def pieces_to_try(audio_s: np.ndarray, apart_s: np.ndarray) -> list[int]:
     fold = np.arange(n_pulses) % N_FOLDS
     fold[[0, -1]] = -1  # the ends stay in: to leave them out would test how the fit goes on beyond the pulses
     errors = [_error_left_out(audio_s, apart_s, n_pieces, fold) ** 2 for n_pieces in choices]
-    best = errors[int(np.argmin([error.mean() for error in errors]))]
-    extra = [error - best for error in errors]
+    best = int(np.argmin([error.mean() for error in errors]))
+    extra = [error - errors[best] for error in errors]
     as_good = [worse.mean() <= worse.std() / np.sqrt(len(worse)) for worse in extra]
-    return choices[as_good.index(True) :]
+    return list(dict.fromkeys([choices[as_good.index(True)], choices[best]]))
 
 
 def _error_left_out(audio_s: np.ndarray, apart_s: np.ndarray, n_pieces: int, fold: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from pipeline.pulses.stretches import follow, propose
 
 LEAST_SHARE = 1 / 3  # of the pulses of the sparser side, where both devices listened, that must be matched
 LARGEST_CHANCE = 1e-4  # expected number of offsets that do as well among unrelated pulses
+LEAST_STEADY = 5  # pulses of a steady train, whose counts have to tell the offset
 RIVAL_SHARE = 0.6  # of the matched pulses: an offset that matches more than this share competes
 CLEAR_SHARE = 0.8  # matched by one start: others need not be followed
 MEND = (
@@ -67,7 +68,8 @@ def match_pulses(audio: Pulses, nwb: Pulses, *, tolerance_s: float, offset_s: fl
     if best is None or best.n_matched < 2:
         raise _failed("the pulses of sound and NWB have nothing in common", audio, nwb)
     best, rivals = _with_rivals(best, hint_s)
-    if best.share < LEAST_SHARE or not (best.steady or best.chance() <= LARGEST_CHANCE):
+    enough = best.n_matched >= LEAST_STEADY if best.steady else best.chance() <= LARGEST_CHANCE
+    if best.share < LEAST_SHARE or not enough:
         found = f"at best {best.n_matched} pulses go together, {best.share:.0%} of those that both could see"
         raise _failed("the pulses of sound and NWB have too little in common", audio, nwb, found)
     rival = _undecided(best, rivals, hint_s)

@@ -2,10 +2,10 @@
 
 from contextlib import nullcontext
 
-from pipeline.clock import read_clock
 from pipeline.neural.binning import bin_session
 from pipeline.neural.counts_file import write_counts
 from pipeline.neural.recording import Choice, open_recording
+from pipeline.pulses.session_clock import read_clock
 from pipeline.sessions import find_session
 from pipeline.storage import read_dataset, write_table
 
@@ -22,7 +22,7 @@ def add_arguments(parser):
 
 def run(args, config):
     session = find_session(args.sheet, args.session)
-    clock = read_clock(session.sync, max_residual_s=config.neural.max_residual_s)
+    clock = read_clock(session, max_residual_s=config.neural.max_residual_s)
     with read_dataset(args.spectrogram) as spectrogram:
         file_start_s, file_stop_s = spectrogram["file_start_s"].values, spectrogram["file_stop_s"].values
     choice = Choice.of(config.neural)
