@@ -33,7 +33,7 @@ def propose(a: np.ndarray, b: np.ndarray, *, tolerance_s: float, offset_s: float
     `a`, `b`: times of pulses, increasing, Shape (n_a,) and (n_b,), at least two each.
     """
     firsts = np.unique(np.linspace(0, max(len(a) - STRETCH, 0), N_STRETCHES).round().astype(int))
-    found = [start for first in firsts for start in _offsets(a, b, int(first), tolerance_s)]
+    found = [start for first in firsts for start in _offsets(a, b, int(first), tolerance_s, offset_s)]
     if not found:
         return []
     at = np.array([start.at_s for start in found])
@@ -49,7 +49,7 @@ def propose(a: np.ndarray, b: np.ndarray, *, tolerance_s: float, offset_s: float
     scores = np.array(scores)
     if offset_s is not None:  # among equals, what is near to the known offset
         far = np.abs(apart + slope * (a[0] - at) - offset_s)
-        order = np.lexsort((far, -(scores >= 0.5 * scores.max())))
+        order = np.lexsort((far, scores < 0.5 * scores.max()))
     else:
         order = np.lexsort((-votes, -scores))
     chosen: list[Stretch] = []
@@ -93,8 +93,8 @@ def follow(a: np.ndarray, b: np.ndarray, start: Stretch, *, tolerance_s: float) 
     return np.array(sorted(set(pairs)), int).reshape(-1, 2)
 
 
-def _offsets(a: np.ndarray, b: np.ndarray, first: int, tolerance_s: float) -> list[Stretch]:
-    """The offsets that most pulses of a stretch vote for."""
+def _offsets(a: np.ndarray, b: np.ndarray, first: int, tolerance_s: float, offset_s: float | None) -> list[Stretch]:
+    """The offsets that most pulses of a stretch vote for; or of many, those nearest to what is known."""
     times = a[first : first + STRETCH]
     at = float(times.mean())
     step = max(len(b) * len(times) // MOST_VOTES, 1)
@@ -108,8 +108,9 @@ def _offsets(a: np.ndarray, b: np.ndarray, first: int, tolerance_s: float) -> li
     votes = until - np.arange(len(apart))
     found: list[Stretch] = []
     taken = np.zeros(len(apart), bool)
-    many = np.flatnonzero(votes >= max(2, 0.3 * votes.max()))
-    for i in many[np.argsort(-votes[many], kind="stable")]:
+    many = np.flatnonzero(votes >= max(2, (0.3 if offset_s is None else 0.6) * votes.max()))
+    order = -votes[many] if offset_s is None else np.abs(apart[many] - offset_s)
+    for i in many[np.argsort(order, kind="stable")]:
         if len(found) == OFFSETS_A_STRETCH:
             break
         if taken[i]:
