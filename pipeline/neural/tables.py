@@ -170,7 +170,8 @@ def exclusions(table: Any, unit_filter: str | None, *, n_rows: int, rows: np.nda
     if not unit_filter:
         return [""] * n_rows
     n_table = len(table["id"]) if "id" in table else n_rows
-    names = [name for name in sorted(table) if table[name].shape == (n_table,) and f"{name}_index" not in table]
+    columns = ((name, getattr(table[name], "shape", None)) for name in sorted(table))  # a link is no column
+    names = [name for name, shape in columns if shape == (n_table,) and f"{name}_index" not in table]
 
     def column(name: str) -> np.ndarray:
         values = table[name][:] if rows is None else table[name][:][rows]

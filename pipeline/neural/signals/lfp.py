@@ -19,7 +19,7 @@ from pipeline.neural.series import Scale, Stretch, scale_of, series_data, stretc
 from pipeline.neural.tables import ELECTRODES, electrode_regions, invalid_times_of
 
 TYPE = "ElectricalSeries"
-MARGIN_PERIODS = 1.5  # of the width of a band's flank: how far its filter reaches
+MARGIN_PERIODS = 2.5  # of the width of a band's flank: how far its filter reaches
 EDGE = 0.2  # of a band's lower edge and of its width: how its flanks fall
 BLOCK_VALUES = 2**22  # samples times electrodes at a time: 32 MB
 RATE_A_BANDWIDTH = 4  # power is computed at so many samples a period of a band's upper edge
@@ -84,7 +84,7 @@ def band_power(
     """
     n_samples, n_channels = samples.shape
     duration_s = n_samples / rate_hz
-    spectrum = fft.rfft(samples - samples.mean(0), axis=0)
+    spectrum = fft.rfft(samples, axis=0)
     frequency_hz = fft.rfftfreq(n_samples, 1 / rate_hz)
     n_times = min(int(np.ceil(RATE_A_BANDWIDTH * max(high for _, high in bands_hz) * duration_s)), n_samples)
     power = np.empty((n_times, n_channels, len(bands_hz)))
@@ -108,10 +108,15 @@ def _gain(frequency_hz: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray
 def _add_power(values: np.ndarray, data: Any, scale: Scale, part: Stretch, *, bands_hz, grid: Grid) -> None:
     """Fill the bins that a stretch covers, block by block. `values`: Shape (n_bins, n_channels, n_bands)."""
     n_channels = values.shape[1]
-    for low, stop, pad, core_start_s, core_stop_s in _blocks(part, n_channels, bands_hz, grid):
+    flank_hz = min(EDGE * min(low, high - low) for low, high in bands_hz)
+    margin = int(np.ceil(MARGIN_PERIODS / flank_hz * part.rate_hz))
+    for low, stop, pad, core_start_s, core_stop_s in _blocks(part, n_channels, margin, grid):
         samples = scale(np.asarray(data[low:stop]).reshape(stop - low, n_channels))
         holes = ~np.isfinite(samples)
-        padded = np.pad(np.where(holes, 0.0, samples), (pad, (0, 0)), mode="reflect" if len(samples) > 1 else "edge")
+        for channel in np.flatnonzero(holes.any(0)):
+            samples[:, channel] = _bridged(samples[:, channel], holes[:, channel])
+        padded = np.pad(samples - samples.mean(0), (pad, (0, 0)), mode="reflect" if len(samples) > 1 else "edge")
+        _fade(padded, margin // 2)
         power, rate_hz = band_power(padded, rate_hz=part.rate_hz, bands_hz=bands_hz)
         times_s = part.start_s + (low - pad[0] - part.first) / part.rate_hz + np.arange(len(power)) / rate_hz
         bins = np.arange(
@@ -133,12 +138,23 @@ def _add_power(values: np.ndarray, data: Any, scale: Scale, part: Stretch, *, ba
                 values[(bins - grid.first_bin)[bad], channel] = np.nan
 
 
+def _bridged(samples: np.ndarray, holes: np.ndarray) -> np.ndarray:
+    """Straight lines over holes: a step would ring in all bands."""
+    known = np.flatnonzero(~holes)
+    return np.interp(np.arange(len(samples)), known, samples[known]) if len(known) else np.zeros(len(samples))
+
+
+def _fade(samples: np.ndarray, n: int) -> None:
+    """Let a block begin and end at 0: a spectrum takes it for one turn of a loop, with a step where it closes."""
+    ramp = (0.5 - 0.5 * np.cos(np.pi * (np.arange(n) + 0.5) / n))[:, np.newaxis]
+    samples[:n] *= ramp
+    samples[len(samples) - n :] *= ramp[::-1]
+
+
 def _blocks(
-    part: Stretch, n_channels: int, bands_hz, grid: Grid
+    part: Stretch, n_channels: int, margin: int, grid: Grid
 ) -> Iterator[tuple[int, int, tuple[int, int], float, float]]:
     """Samples to read (first, last + 1), how many to mirror at each end, start and stop of the time that counts (s)."""
-    flank_hz = min(EDGE * min(low, high - low) for low, high in bands_hz)
-    margin = int(np.ceil(MARGIN_PERIODS / flank_hz * part.rate_hz))
     core = max(BLOCK_VALUES // n_channels - 2 * margin, 2 * margin)
     for first in range(part.first, part.stop, core):
         stop = min(first + core, part.stop)

@@ -79,16 +79,14 @@ def _shape(group: Any, data: Any, *, where: str) -> tuple[int, int, bool]:
     n_rois = len(group["rois"]) if "rois" in group else None
     n_stamps = len(group["timestamps"]) if "timestamps" in group else None
     rows, columns = data.shape
-    fits = [
-        (samples, rois, transposed)
-        for samples, rois, transposed in ((rows, columns, False), (columns, rows, True))
-        if n_rois in (None, rois) and n_stamps in (None, samples)
-    ]
+    ways = ((rows, columns, False), (columns, rows, True))
+    fits = [way for way in ways if n_rois in (None, way[1])]
+    fits = [way for way in fits if n_stamps in (None, way[0])] or fits
     if not fits:
         raise InputError(
             "the data do not fit the ROIs",
             where=f"{where}/data",
-            found=f"shape {data.shape}; {n_rois} ROIs" + (f", {n_stamps} time stamps" if n_stamps is not None else ""),
+            found=f"shape {data.shape}; {n_rois} ROIs",
             allowed="(n_samples, n_rois)",
             mend="write the series again: one column a row of rois",
         )
