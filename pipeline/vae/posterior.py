@@ -1,7 +1,7 @@
 """Distributions of the latents: one, or an even mixture a row, of normal or Laplace components."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -66,13 +66,14 @@ class Posterior:
         noise = standard_noise(self.family, (k, n, d), like=self.means, generator=generator)
         return mean + torch.exp(0.5 * log_variance) * noise
 
-    def log_prob(self, z: Tensor) -> Tensor:
-        """log q(z|x) of the whole mixture, (..., n, d) -> (..., n) in nats."""
-        return self._mixed(self.component_log_probs(z))
+    def log_prob(self, z: Tensor, latents: Tensor | None = None) -> Tensor:
+        """log q(z|x) of the whole mixture, (..., n, d) -> (..., n) in nats; of those `latents` only, bool (n, d)."""
+        return self._mixed(self.component_log_probs(z, latents))
 
-    def component_log_probs(self, z: Tensor) -> Tensor:
+    def component_log_probs(self, z: Tensor, latents: Tensor | None = None) -> Tensor:
         """log density of each component in nats, (..., n, d) -> (..., c, n); of absent ones any finite number."""
-        return self._elements(z).sum(-1)
+        each = self._elements(z)
+        return (each if latents is None else each * latents).sum(-1)
 
     def latent_log_prob(self, z: Tensor) -> Tensor:
         """log q(z_j|x) of each latent on its own, (..., n, d) -> (..., n, d) in nats."""
@@ -86,11 +87,16 @@ class Posterior:
             return -0.5 * (distance**2 + log_variances + math.log(2 * math.pi))
         return -math.sqrt(2) * distance.abs() - 0.5 * (log_variances + math.log(2))
 
+    def detach(self) -> "Posterior":
+        """The same with constant parameters."""
+        return replace(self, means=self.means.detach(), log_variances=self.log_variances.detach())
+
     def _mixed(self, each: Tensor) -> Tensor:
         """log of the mean density over the present components, (..., c, n) -> (..., n)."""
         if len(self.means) == 1:
             return each.squeeze(-2)
-        return torch.logsumexp(each.masked_fill(~self.present, -math.inf), -2) - self.present.sum(0).log()
+        count = self.present.sum(0).to(each.dtype)
+        return torch.logsumexp(each.masked_fill(~self.present, -math.inf), -2) - count.log()
 
 
 def standard_noise(
