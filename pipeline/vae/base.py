@@ -103,7 +103,8 @@ class MultimodalVAE(nn.Module):
         private_dim: dict[str, int] | None = None,
     ):
         super().__init__()
-        private = private_dim or {}
+        names = [modality.name for modality in modalities]
+        private = self.default_private_dim(names, latent_dim) if private_dim is None else private_dim
         self.modalities = nn.ModuleDict({modality.name: modality for modality in modalities})
         self.beta = beta
         self.warmup_fraction = warmup_fraction
@@ -116,6 +117,11 @@ class MultimodalVAE(nn.Module):
             start += private.get(name, 0)
         self.register_buffer("speaks", speaks, persistent=False)
 
+    @classmethod
+    def default_private_dim(cls, names: list[str], latent_dim: int) -> dict[str, int]:
+        """Private latents of each modality where `private_dim` is not given: none in most families."""
+        return {}
+
     def posterior(self, batch: Batch, given: Collection[str], generator: torch.Generator | None = None) -> Posterior:
         """q(z | those modalities of `given` that a row has); the prior for rows that have none."""
         raise NotImplementedError
@@ -123,6 +129,12 @@ class MultimodalVAE(nn.Module):
     def objective(self, batch: Batch, step: float, generator: torch.Generator | None = None) -> Objective:
         """What is maximised; `step` is the share of the training that is done, 0 to 1 (it sets beta)."""
         raise NotImplementedError
+
+    def start(self, batches: Sequence[Batch], *, shared: bool = True) -> None:
+        """Set what starts from data, before the training: one batch of training samples a session.
+
+        Without `shared` only what belongs to those sessions. In most families there is nothing of the kind.
+        """
 
     def decode(
         self, z: Tensor, *, session: str | None = None, names: Collection[str] | None = None

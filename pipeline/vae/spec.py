@@ -68,6 +68,9 @@ def describe(
     _check_options(family, options)
     first = clips[0]
     modalities = [m for row, m in enumerate(("audio", "neural")) if any(c.present[:, row].any() for c in clips)]
+    private = family_class(family).default_private_dim(modalities, latent_dim)
+    if private and options.get("private_dim") is None:
+        options = options | {"private_dim": private}
     sessions = {c.session: list(c.unit_ids) for c in clips if c.unit_ids and c.present[:, 1].any()}
     n_units = np.mean([len(units) for units in sessions.values()]) if sessions else 0
     dims = {"audio": first.frequency_hz.size * first.frame_s.size, "neural": float(n_units * first.bin_s.size)}
