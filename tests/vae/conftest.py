@@ -79,6 +79,22 @@ class LinearDecoder(nn.Module):
         return z @ self.weight.T + self.shift, self.log_scale
 
 
+def fit(model, batch, *, learnt=lambda name: True, n_steps=300, begin=0.0, end=1.0, seed=0):
+    """Start the parameters that are `learnt` anew and train them; the objective's step runs from `begin` to `end`."""
+    noise = generator(seed)
+    parameters = [p for name, p in model.named_parameters() if learnt(name)]
+    for parameter in parameters:
+        parameter.data = 0.1 * torch.randn(parameter.shape, generator=noise, dtype=torch.float64)
+    optimizer = torch.optim.Adam(parameters, lr=0.1)
+    pace = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
+    for index in range(n_steps):
+        rows = torch.randint(len(batch), (256,), generator=noise)
+        optimizer.zero_grad()
+        model.objective(batch.take(rows), begin + (end - begin) * index / n_steps, noise).loss.backward()
+        optimizer.step()
+        pace.step()
+
+
 def evidence(parts: list[Linear], xs: list[np.ndarray]) -> np.ndarray:
     """Exact log p(x_1, x_2, ...) of rows."""
     w = np.concatenate([p.w for p in parts])
@@ -105,6 +121,7 @@ class Lab:
     evidence = staticmethod(evidence)
     product = staticmethod(product)
     kl = staticmethod(kl)
+    fit = staticmethod(fit)
 
     def __init__(self, n_modalities=2, weights=None, seed=0, n_latents=2):
         rng = np.random.default_rng(seed)
