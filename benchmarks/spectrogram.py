@@ -7,8 +7,9 @@ a process of its own with one thread, on a file that was read before; time is th
 the whole recording in memory run once), memory the peak above what the imports take. "floor" is reading the samples
 and transforming as many frames, nothing else: no program can be faster with that transform. The streaming rows let
 go of each block, so that they compare with each other; "Duet, whole step" writes the file, marks bad stretches and
-finds the noise floor. Two processes work on a file each, started together. Temporary files (10 min: 300 MB of sound
-and 230 MB of spectrogram; 60 min: six times that) are removed.
+finds the noise floor. Ratios are of wall times; where CPU times are far below those, the machine was busy. Two
+processes work on a file each, started together. Temporary files (10 min: 600 MB of sound and 230 MB of spectrogram;
+60 min: six times that) are removed.
 """
 
 import argparse
@@ -157,14 +158,15 @@ def main() -> None:
     mkl_s, scipy_s, stream_s = (rows[name]["wall_s"] for name in (*list(TASKS)[:2], "librosa.stream"))
     print(f"{args.minutes:g} min at {RATE_HZ // 1000} kHz, window {WINDOW}, hop {HOP}, one thread\n")
     print(
-        "| what | wall s | x floor (MKL) | x floor (scipy) | x librosa.stream | x real time | peak MB above imports |"
+        "| what | wall s | CPU s | x floor (MKL) | x floor (scipy) | x librosa.stream "
+        "| x real time | peak MB above imports |"
     )
-    print("|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|")
     for name, row in rows.items():
         wall_s = row["wall_s"]
         ratios = " | ".join(f"{wall_s / other_s:.2f}" for other_s in (mkl_s, scipy_s, stream_s))
         speed = args.minutes * 60 / wall_s
-        print(f"| {name} | {wall_s:.2f} | {ratios} | {speed:.0f} | {row['peak_mb']:.0f} |")
+        print(f"| {name} | {wall_s:.2f} | {row['cpu_s']:.2f} | {ratios} | {speed:.0f} | {row['peak_mb']:.0f} |")
     for name, pair in pairs.items():
         wall_s = max(row["wall_s"] for row in pair)
         print(
@@ -200,14 +202,16 @@ def measure(name: str, path: str, *, start: float, repeats: int) -> dict:
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts in bytes, Linux in KiB
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     time.sleep(max(start - time.time(), 0))
-    walls = []
+    walls, cpus = [], []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), time.process_time()
         run()
         walls.append(time.perf_counter() - started)
+        cpus.append(time.process_time() - busy)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     # Side by side, the mean counts: the best may have been alone.
-    return {"wall_s": sum(walls) / repeats if start else min(walls), "peak_mb": (peak - before) / 1e6}
+    wall_s = sum(walls) / repeats if start else min(walls)
+    return {"wall_s": wall_s, "cpu_s": min(cpus), "peak_mb": (peak - before) / 1e6}
 
 
 def write_noise(path: Path, minutes: float) -> None:

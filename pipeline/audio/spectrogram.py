@@ -172,8 +172,10 @@ class BandPower:
         self._single = [k - self._bins.start for k in single if self._bins.start <= k < self._bins.stop]
         # Nothing below the noise of rounding to a step q, of variance q^2 / 12, is sound.
         quantum = min(source.quantum for source in recording.sources)
-        self._least = np.float32((2 * quantum**2 / 12 * (window**2).sum()) ** 0.5 / window.sum())
-        self.silence_db = float(np.float16(DB * np.log(self._least)))
+        least = np.float32((2 * quantum**2 / 12 * (window**2).sum()) ** 0.5 / window.sum())
+        self.silence_db = float(np.float16(DB * np.log(least)))
+        # A row, since numpy is slower with a single number.
+        self._least = np.full(len(self.frequency_hz), least if self._weights is None else least**2)
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the first frame and the levels (dB, float16, shape (n, n_bands)) of up to `block_frames` frames.
@@ -216,7 +218,7 @@ class BandPower:
         np.square(amplitude, out=amplitude)
         # Always the whole block: the rounding of a row may depend on how many there are.
         np.matmul(self._amplitude, self._weights, out=self._levels)
-        levels = np.maximum(self._levels[:n], self._least**2, out=self._levels[:n])
+        levels = np.maximum(self._levels[:n], self._least, out=self._levels[:n])
         np.log(levels, out=levels)
         return self._half(levels, DB / 2)
 
