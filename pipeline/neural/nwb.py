@@ -117,9 +117,11 @@ def open_nwb(location: Path | str) -> Iterator[Nwb]:
     except (*DAMAGE, *transport_errors()) as error:
         if not _from_storage(error):
             raise
-        raise InputError(
-            "this NWB file is damaged", where=location, found=error, mend="copy it again from where it came"
-        ) from error
+        if address:
+            what, mend = "reading from this address failed", "try again, or download the file and name it in the sheet"
+        else:
+            what, mend = "this NWB file is damaged", "copy it again from where it came"
+        raise InputError(what, where=location, found=str(error) or type(error).__name__, mend=mend) from error
 
 
 def _from_storage(error: BaseException) -> bool:
@@ -198,6 +200,7 @@ def check_size(dataset: Any, n_values: int, *, where: str) -> None:
     if claimed <= SMALL_BYTES:
         return
     stored = dataset.id.get_storage_size() if isinstance(dataset, h5py.Dataset) else dataset.nbytes_stored
+    stored = stored() if callable(stored) else stored  # an attribute in zarr 2, a method in zarr 3
     if 0 <= stored * LARGEST_COMPRESSION < claimed:
         raise InputError(
             "this array claims more values than the file holds",

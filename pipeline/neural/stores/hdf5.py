@@ -53,12 +53,13 @@ def _remote(address: str):
             found=error,
             mend="pip install 'duet[remote]', or give the https:// address of the file",
         ) from error
-    except FileNotFoundError as error:
-        raise InputError(
-            "no such file at this address", where=address, mend="does the address open in a browser?"
-        ) from error
     except transport_errors() as error:
-        raise InputError("cannot reach this address", where=address, found=error, mend="download the file") from error
+        raise InputError(
+            "nothing can be read at this address",
+            where=address,
+            found=error.__cause__ or error,
+            mend="does the address open in a browser? else download the file and name it in the sheet",
+        ) from error
 
 
 def _file_over(file, address: str) -> h5py.File:

@@ -27,6 +27,6 @@ def opened(location: Path | str) -> Iterator[Any]:
     try:
         # consolidated metadata is one file instead of one request for each group
         root = zarr.open_consolidated(str(location), mode="r")
-    except KeyError:
+    except (KeyError, ValueError):
         root = zarr.open_group(str(location), mode="r")
     yield root
