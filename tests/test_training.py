@@ -196,6 +196,71 @@ def test_sessions_with_one_modality_train(tmp_path):
         assert np.isfinite(history["neural_bits"]).all() == (family != "unimodal")
 
 
+def unpaired(n_deaf=12):
+    """Three sessions: in one the first `n_deaf` training clips have no sound, one has no sound, one no units."""
+    clips = [make_clips(), make_clips("deaf", modalities=("neural",)), make_clips("mute", modalities=("audio",))]
+    rows = np.flatnonzero(clips[0].split == "train")[:n_deaf]
+    clips[0].present[rows, 0] = False
+    clips[0].spectrogram[rows] = np.nan
+    return clips
+
+
+def test_what_cannot_teach_is_counted_once(tmp_path):
+    clips = unpaired()
+    model, _ = build(clips, "jmvae")
+    seen = []
+    model.joint_encoder.register_forward_hook(
+        lambda network, args, _: seen.append(len(args[0]["audio"]) if network.training else 0)
+    )
+    with pytest.warns(UserWarning) as warned:
+        history = fit(model, clips, tmp_path, max_epochs=1)
+    messages = [str(w.message) for w in warned if "modalities" in str(w.message)]
+    assert messages == ["jmvae leaves out clips that lack modalities: a 12 of 120, deaf 120 of 120, mute 120 of 120"]
+    assert sum(seen) == 120 - 12 and history["step"].tolist() == [4]
+    assert np.isfinite(history["validation_objective"]).all()
+
+
+@pytest.mark.parametrize("family", ["jmvae", "telbo"])
+def test_no_pairs_are_told_before_training(tmp_path, family):
+    clips = unpaired()[1:]
+    with pytest.raises(InputError, match=f"(?s){family} learns from clips that have all modalities.*deaf, mute"):
+        fit(build(clips, family)[0], clips, tmp_path)
+    clips = [make_clips(modalities=("audio",))]
+    with pytest.raises(InputError, match="all modalities"):
+        fit(build(clips, family)[0], clips, tmp_path)
+
+
+def test_stages_train_one_after_the_other_and_the_best_epoch_is_of_the_last(tmp_path, monkeypatch):
+    clips = unpaired()
+    model, _ = build(clips, "telbo")
+    scores = iter([9.0, 8.0, 1.0, 2.0, 1.5, 1.0])
+    states = []
+
+    def scored(model, *_):
+        states.append({name: value.clone() for name, value in model.state_dict().items()})
+        return {"validation_objective": next(scores), "neural_bits": float("nan")}
+
+    monkeypatch.setattr(training, "_validate", scored)
+    with pytest.warns(UserWarning, match="a 12 of 120 at first, deaf 120 of 120 at first"):
+        history = fit(model, clips, tmp_path, max_epochs=6, patience=2)
+    assert len(history) == 6  # patience counts from stage two: epoch 4 is the best
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in states[3].items())
+    for first, second, moves in ((0, 2, "joint"), (2, 5, "single")):
+        for name, value in states[second].items():
+            is_single = ".encoder." in name
+            if "center" in name or "scale_" in name or "lag_basis" in name:
+                continue
+            changed = not torch.equal(value, states[first][name])
+            if is_single != (moves == "single"):
+                assert not changed, name
+            elif "session1" not in name or is_single:  # that session has no pairs
+                assert changed, name
+    with_joint = np.isfinite(history["train_kl"].to_numpy())
+    with_single = np.isfinite(history["train_kl_audio"].to_numpy())
+    assert with_joint.tolist() == [True] * 3 + [False] * 3
+    assert with_single.tolist() == [False] * 3 + [True] * 3
+
+
 @pytest.mark.parametrize("name", ["audio", "neural"])
 def test_a_single_modality_is_enough(tmp_path, name):
     clips = [make_clips(modalities=(name,))]
