@@ -23,6 +23,7 @@ EDGES = ("rising", "falling")
 STEADY = 0.01  # relative deviation from the median interval that a steady sampling rate may have
 LEAST_STEADY = 0.9  # share of intervals that are steady in a series of samples
 MOST_CODES = 64  # different values; more are a waveform's
+MOST_STAMPS = 10_000_000
 DEEPEST = 8
 
 
@@ -111,35 +112,51 @@ def _sampled(group: Any, selection: str, where: str) -> Pulses:
 
 def _stamped(group: Any, column: str, selection: str, where: str) -> Pulses:
     """Time stamps with data: samples of a level, or the codes of events."""
-    times_s, data = _whole(group[column], where), group["data"]
-    if len(data) != len(times_s):
-        found = f"{len(times_s)} time stamps, {len(data)} values"
+    stamps, data = group[column], group["data"]
+    if len(data) != len(stamps):
+        found = f"{len(stamps)} time stamps, {len(data)} values"
         raise InputError("sync: not one time stamp for each value", where=where, found=found, mend="write it again")
-    if data.ndim == 1 and data.dtype.kind not in "iufb":
-        return _coded(times_s, np.array(texts(data[:])), selection, {}, where)
-    intervals_s = np.diff(times_s)
+    if len(stamps) > MOST_STAMPS:
+        raise InputError(
+            "sync: too many time stamps",
+            where=where,
+            found=len(stamps),
+            allowed=f"up to {MOST_STAMPS}",
+            mend="write sampled levels with starting_time and rate, or the times of the pulses alone",
+        )
+    times_s = _whole(stamps, where)
+    check_size(data, int(np.prod(data.shape)), where=where)
+    finite = np.isfinite(times_s)
+    at = np.flatnonzero(finite)
+    intervals_s = np.diff(times_s[finite])
     typical_s = float(np.median(intervals_s)) if len(intervals_s) else 0.0
     steady = np.abs(intervals_s - typical_s) <= STEADY * typical_s
-    values = np.unique(np.asarray(data[:BLOCK_SAMPLES]))
-    sampled = len(times_s) > 2 and typical_s > 0 and steady.mean() > LEAST_STEADY
-    if len(values) > 1 and (data.ndim == 2 or (sampled and not _alternates(data)) or len(values) > MOST_CODES):
+    sampled = len(at) > 2 and typical_s > 0 and steady.mean() > LEAST_STEADY
+    codes = np.asarray(data[:]) if data.ndim == 1 else None
+    if codes is not None and codes.dtype.kind not in "iufb":
+        codes, kinds = np.array(texts(codes)), None
+    else:
+        kinds = np.unique(codes) if codes is not None else None
+    level = codes is None or (kinds is not None and len(kinds) > 1 and sampled and not _alternates(codes))
+    if level or (kinds is not None and len(kinds) > MOST_CODES):
         blocks, edge = _column(data, selection, where)
-        rate_hz = 1 / typical_s if typical_s > 0 else 1.0
-        (places,), level = pulse_onsets([blocks], rate_hz=rate_hz, edge=edge, where=where)
-        onset_s = np.interp(places, np.arange(len(times_s)), times_s)
-        return Pulses(spaced(onset_s), times_s[[0, -1]][None], where, level)
-    labels = texts(data.attrs.get("labels", ()))
-    return _coded(times_s, np.asarray(data[:]).ravel().astype(float), selection, dict(enumerate(labels)), where)
+        (places,), seen = pulse_onsets([blocks], rate_hz=1 / typical_s if sampled else 1.0, edge=edge, where=where)
+        return Pulses(spaced(np.interp(places, at, times_s[at])), times_s[at][[0, -1]][None], where, seen)
+    if not finite.all():
+        warn(f"{where}: {(~finite).sum()} pulses without a finite time are left out", stacklevel=3)
+    codes = codes.astype(float) if kinds is not None else codes
+    labels = dict(enumerate(texts(data.attrs.get("labels", ()))))
+    return _coded(times_s[finite], codes[finite], selection, labels, where)
 
 
 def _coded(times_s: np.ndarray, codes: np.ndarray, selection: str, labels: dict[int, str], where: str) -> Pulses:
     """Events with codes: those chosen, the only kind, or the changes to the upper of two levels."""
     kinds, counts = np.unique(codes, return_counts=True)
-    names = [labels.get(int(kind), f"{kind:g}") if codes.dtype.kind == "f" else str(kind) for kind in kinds]
+    plain = [f"{kind:g}" if codes.dtype.kind == "f" else str(kind) for kind in kinds]
+    names = [labels.get(int(name), name) if name.isdecimal() else name for name in plain]
     edge = selection if selection in EDGES and selection not in names else ""
     if selection and not edge:
-        numbers_of = [f"{kind:g}" for kind in kinds] if codes.dtype.kind == "f" else names
-        chosen = [selection in pair for pair in zip(names, numbers_of, strict=True)]
+        chosen = [selection in pair for pair in zip(names, plain, strict=True)]
         if not any(chosen):
             raise _not_selected(selection, names, where)
         return _events(times_s[codes == kinds[chosen.index(True)]], where)
@@ -158,10 +175,9 @@ def _coded(times_s: np.ndarray, codes: np.ndarray, selection: str, labels: dict[
     return _events(times_s, where)
 
 
-def _alternates(codes: Any) -> bool:
+def _alternates(codes: np.ndarray) -> bool:
     """Whether two levels take turns, as where each change of a line is written."""
-    codes = np.asarray(codes[:])
-    return codes.ndim == 1 and len(np.unique(codes)) == 2 and np.mean(np.diff(codes) != 0) > LEAST_STEADY
+    return len(np.unique(codes)) == 2 and float(np.mean(codes[1:] != codes[:-1])) > LEAST_STEADY
 
 
 def _column(data: Any, selection: str, where: str) -> tuple[Any, str]:

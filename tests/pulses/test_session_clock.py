@@ -174,6 +174,26 @@ def test_every_home_of_pulses_in_an_nwb_file(write_wav, write_nwb, pulses_s, rng
         assert_true(read(session_of(path, wav, sync=f"wav:1@nwb:{place}")))
 
 
+def test_stamps_that_are_no_times_are_left_out_with_one_warning(write_wav, write_nwb, pulses_s):
+    nwb_s = np.r_[np.inf, np.inf, to_session(pulses_s), np.nan]
+    nwb = write_nwb(acquisition=[events(nwb_s, data=np.r_[np.nan, np.ones(82)])])
+    with pytest.warns(UserWarning, match="3 pulses without a finite time") as warned:
+        assert_true(read(session_of(nwb, write_wav(pulses_s))))
+    assert len(warned) == 1
+
+
+def test_no_memory_is_asked_for_what_is_not_there(write_wav, write_nwb, pulses_s):
+    nwb = write_nwb(acquisition=[events(to_session(pulses_s))])
+    with h5py.File(nwb, "a") as file:
+        for name, n in (("claims", 5_000_000), ("endless", 10**12)):
+            group = file.create_group(f"acquisition/{name}")
+            for part in ("timestamps", "data"):
+                group.create_dataset(part, shape=(n,), dtype="f8", chunks=(1000,))
+    for name, part in (("claims", "more values than the file holds"), ("endless", "too many time stamps")):
+        with pytest.raises(InputError, match=part):
+            read(session_of(nwb, write_wav(pulses_s), sync=f"wav:1@nwb:/acquisition/{name}"))
+
+
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_U8"])
 def test_pulses_in_the_least_significant_bit(tmp_path, write_nwb, pulses_s, rng, subtype):
     bits = {"PCM_16": 16, "PCM_24": 24, "PCM_U8": 8}[subtype]
