@@ -2,6 +2,8 @@
 
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +18,18 @@ SUFFIXES = (".wav", ".wave", ".rf64", ".w64", ".flac", ".aif", ".aiff", ".au", "
 BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "ALAW": 16, "ULAW": 16, "VORBIS": 16, "MPEG_LAYER_III": 16}
 BITS_OF_THE_REST = 24  # PCM_24; of PCM_32 and floats, no converter fills more
 FIXED_SIZE = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
-INTEGERS = ("PCM_S8", "PCM_U8", "PCM_16")  # what fits int16, so that nothing is scaled while reading
+# Integers are read as such and scaled later: libsndfile takes several times as long to make floats of them.
+STORED = {"PCM_S8": "int16", "PCM_U8": "int16", "PCM_16": "int16", "PCM_24": "int32", "PCM_32": "int32"}
+SCALES = {"int16": 2.0**-15, "int32": 2.0**-31, "float32": 1.0}  # libsndfile moves integers to the upper bits
 SCRATCH_VALUES = 1 << 20  # of all channels, read at once
 RECOPY = "copy the file again; if this is all there is, save it anew (sox in.wav out.wav) to accept the shorter sound"
 
 
 @dataclass(frozen=True)
 class SoundFile(AudioSource):
-    """A file on disk; integers of up to 16 bits are read as such, all else as float32 (of full scale)."""
+    """A file on disk, whose samples libsndfile gives as the type `stored`."""
 
+    stored: str
     mended: WavHeader | None
 
     def open(self, *, channel: int) -> "SoundFileReader":
@@ -36,19 +41,18 @@ class SoundFileReader(AudioReader):
 
     def __init__(self, source: SoundFile, channel: int):
         self._source, self._channel, self._next = source, channel, 0
-        rows = max(SCRATCH_VALUES // source.n_channels, 1)
-        self._scratch = None if source.n_channels == 1 else np.empty((rows, source.n_channels), source.dtype)
-        self._file = _opened(source.path, source.mended)
+        rows, direct = max(SCRATCH_VALUES // source.n_channels, 1), source.stored == source.dtype
+        self._scratch = None
+        if source.n_channels > 1 or not direct:
+            self._scratch = np.empty((rows, source.n_channels), source.stored)
+        with _damage_told(source.path):
+            self._file = _opened(source.path, source.mended)
 
     def read(self, start: int, out: np.ndarray) -> None:
-        try:
+        with _damage_told(self._source.path):
             if start != self._next:
                 self._file.seek(start)
             n_read = self._read_column(out) if self._scratch is not None else len(self._file.read(out=out))
-        except (soundfile.LibsndfileError, RuntimeError) as error:
-            raise InputError(
-                "the audio file is damaged or truncated", where=self._source.path, found=error, mend=RECOPY
-            ) from error
         if n_read < len(out):
             raise InputError(
                 "the audio file is truncated",
@@ -61,7 +65,7 @@ class SoundFileReader(AudioReader):
     def _read_column(self, out: np.ndarray) -> int:
         n_read = 0
         while n_read < len(out):
-            rows = self._file.read(out=self._scratch[: len(out) - n_read])
+            rows = self._file.read(out=self._scratch[: len(out) - n_read], always_2d=True)
             if not len(rows):
                 break
             out[n_read : n_read + len(rows)] = rows[:, self._channel]
@@ -107,7 +111,7 @@ def open_sources(path: Path, *, series: None = None) -> tuple[SoundFile]:
             stacklevel=2,
         )
     bits = BITS.get(subtype, BITS_OF_THE_REST)
-    integer = subtype in INTEGERS
+    stored = STORED.get(subtype, "float32")
     source = SoundFile(
         path=path,
         rate_hz=float(rate_hz),
@@ -117,12 +121,21 @@ def open_sources(path: Path, *, series: None = None) -> tuple[SoundFile]:
         quantum=2.0 ** (1 - bits),
         full_scale=1 - 2.0 ** (1 - bits) if subtype.startswith("PCM") else 1.0,
         unit="full scale",
-        dtype="int16" if integer else "float32",
-        scale=2.0**-15 if integer else 1.0,
+        dtype="int16" if stored == "int16" else "float32",
+        scale=SCALES[stored],
+        stored=stored,
         complete=stated is None,
         mended=mended,
     )
     return (source,)
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # libsndfile's own are RuntimeErrors
+        raise InputError("the audio file is damaged or truncated", where=path, found=error, mend=RECOPY) from error
 
 
 def _opened(path: Path, mended: WavHeader | None) -> soundfile.SoundFile:
@@ -164,11 +177,9 @@ def _stated_length(log: str, header: WavHeader | None, subtype: str, path: Path)
 
 def _try_the_end(file: soundfile.SoundFile, path: Path) -> None:
     """Raise InputError where the last sample is not there: headers of compressed files may promise anything."""
-    try:
+    with _damage_told(path):
         file.seek(file.frames - 1)
         n_read = len(file.read(1, dtype="float32"))
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise InputError("the audio file is damaged or truncated", where=path, found=error, mend=RECOPY) from error
     if not n_read:
         found = f"it ends before sample {file.frames}, which its header promises"
         raise InputError("the audio file is truncated", where=path, found=found, mend=RECOPY)
