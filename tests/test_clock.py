@@ -67,6 +67,22 @@ def test_a_wandering_clock_is_followed_piecewise():
     assert beyond == pytest.approx(100 * clock.slope, abs=1e-9)
 
 
+@pytest.mark.parametrize("wander", [0.0, 20e-6])
+@pytest.mark.parametrize("jitter_s", [1e-4, 5e-4])
+def test_an_hour_of_jittered_pulses_is_right_within_a_millisecond(wander, jitter_s):
+    def truth(t):
+        return 3 + t * (1 + 100e-6) + wander * 1800 / (2 * np.pi) * np.sin(2 * np.pi * t / 1800)
+
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        audio_s = np.sort(rng.uniform(0, 3600, 720))
+        nwb_s = truth(audio_s) + jitter_s * rng.uniform(-2, 2, 720)
+        clock = fit_clock(audio_s, nwb_s, max_residual_s=0.002, where="test")
+        t = np.linspace(0, 3600, 5000)  # also before the first and after the last pulse
+        assert np.abs(clock.to_session(t) - truth(t)).max() <= 1e-3
+        assert clock.residual_s < 2e-3 and "720 pulses, typically" in clock.source
+
+
 def test_pulses_in_any_order_with_gaps_and_repeats(tmp_path):
     nwb_s = 5 + PULSES_S * (1 + 30e-6)
     audio_s = PULSES_S.copy()
