@@ -24,6 +24,8 @@ TABLES = {
         "observed_s": "time in which the unit was observed and sound was recorded, s",
         "n_dropped": "spikes that were left out, for any reason",
         "n_dropped_nonfinite": "of these, spike times that are not finite numbers",
+        "n_dropped_duplicate": "of these, spikes at the very time of another spike of the unit",
+        "n_dropped_outlier": "of these, spikes far from all others of the session (a corrupt number)",
         "n_dropped_no_audio": "of these, spikes while no sound was recorded",
         "n_dropped_unobserved": "of these, spikes outside the time in which the unit was observed (obs_intervals)",
         "n_dropped_invalid_times": "of these, spikes in times that the file marks as invalid",
