@@ -7,7 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.neural.nwb import Nwb, check_size, neurodata_type, open_nwb
+from pipeline.errors import InputError
+from pipeline.inspection.nwb_units import read_stops
+from pipeline.neural.nwb import Nwb, check_size, neurodata_type, numbers, open_nwb
 from pipeline.report.style import INK, in_style, message_figure, new_figure
 
 N_BINS = 400
@@ -18,13 +20,22 @@ BLOCK_SPIKES = 2**22
 def draw_nwb(location: str | Path) -> Figure:
     """Rates of all units, or traces of all ROIs, over the whole session. Raises InputError where it cannot be read."""
     with open_nwb(location) as nwb, in_style():
-        units = next((g for p, g in _tables(nwb) if "spike_times" in g and "spike_times_index" in g), None)
-        if units is not None and len(units["spike_times_index"]) and len(units["spike_times"]):
-            return _rates(nwb, units, Path(location).name)
-        traces = [path for path in nwb.of_type("RoiResponseSeries") if len(nwb.root[path[1:]]["data"].shape) == 2]
-        if traces:
-            return _traces(nwb, nwb.root[traces[0][1:]], f"{Path(location).name}: {traces[0]}")
-        return message_figure("There are neither units with spikes nor traces of ROIs to show.")
+        try:
+            return _drawn(nwb, Path(location).name)
+        except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+            mend = "look at its tables: duet inspect without --picture"
+            raise InputError("cannot draw this file", where=location, found=error, mend=mend) from error
+
+
+def _drawn(nwb: Nwb, name: str) -> Figure:
+    units = next((group for _, group in _tables(nwb) if {"spike_times", "spike_times_index"} <= set(group)), None)
+    if units is not None and units["spike_times"].shape[0] and units["spike_times_index"].shape[0]:
+        return _rates(nwb, units, name)
+    for path in nwb.of_type("RoiResponseSeries"):
+        series = nwb.root[path[1:]]
+        if "data" in series and len(series["data"].shape) == 2 and min(series["data"].shape):
+            return _traces(nwb, series, f"{name}: {path}")
+    return message_figure("There are neither units with spikes nor traces of ROIs to show.")
 
 
 def rates_over_time(times: Any, stops: np.ndarray, *, n_bins: int) -> tuple[np.ndarray, np.ndarray]:
@@ -57,11 +68,9 @@ def _tables(nwb: Nwb):
 
 
 def _rates(nwb: Nwb, units: Any, title: str) -> Figure:
-    check_size(units["spike_times"], units["spike_times"].shape[0], where=nwb.where)
-    check_size(units["spike_times_index"], units["spike_times_index"].shape[0], where=nwb.where)
-    rates_hz, edges_s = rates_over_time(
-        units["spike_times"], units["spike_times_index"][:].astype(np.int64), n_bins=N_BINS
-    )
+    times = numbers(units["spike_times"], where=f"{nwb.where}, spike_times")
+    check_size(times, times.shape[0], where=nwb.where)
+    rates_hz, edges_s = rates_over_time(times, read_stops(units, nwb.where), n_bins=N_BINS)
     rates_hz = rates_hz[np.argsort(rates_hz.mean(axis=1), kind="stable")]
     figure = new_figure(float(np.clip(1.5 + 0.03 * len(rates_hz), 2.5, 7)))
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
@@ -83,7 +92,7 @@ def _rates(nwb: Nwb, units: Any, title: str) -> Figure:
 
 
 def _traces(nwb: Nwb, series: Any, title: str) -> Figure:
-    data = series["data"]
+    data = numbers(series["data"], where=title)
     check_size(data, int(np.prod(data.shape, dtype=np.int64)), where=nwb.where)
     n_samples, n_rois = data.shape
     step = max(n_samples // 2000, 1)
@@ -100,7 +109,7 @@ def _traces(nwb: Nwb, series: Any, title: str) -> Figure:
     axes = figure.subplots()
     image = axes.imshow(
         values.T,
-        extent=(time_s[0], time_s[-1], 0, values.shape[1]),
+        extent=(time_s[0], max(time_s[-1], time_s[0] + 1e-3), 0, values.shape[1]),
         aspect="auto",
         cmap="magma",
         vmin=low,

@@ -77,6 +77,40 @@ def test_damage_is_told_and_does_not_hide_the_rest(nwb_file):
     assert len(sections["series"].rows) == 2
 
 
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("acquisition/ttl/timestamps", np.array([b"a"] * 5)),
+        ("acquisition/sound/starting_time", [1.0, 2.0]),
+        ("intervals/calls/start_time", np.array([b"a"] * 2)),
+        ("units/spike_times", np.array([b"a"] * 102)),
+        ("units/spike_times", np.zeros((102, 2))),
+        ("units/obs_intervals", np.zeros(3)),
+        ("units/spike_times_index", np.array([1.0, np.nan, 3.0])),
+    ],
+)
+def test_a_damaged_table_is_told_beside_the_others(nwb_file, path, values):
+    with h5py.File(nwb_file, "a") as file:
+        attributes = dict(file[path].attrs)
+        del file[path]
+        file[path] = values
+        file[path].attrs.update({name: value for name, value in attributes.items() if name == "rate"})
+    sections = describe_nwb(nwb_file)
+    assert "damaged" in str([section.rows for section in sections])
+    paths = {row[0] for section in sections for row in section.rows}
+    assert {"/acquisition/sound", "/acquisition/ttl", "/intervals/calls", "identifier"} <= paths
+
+
+def test_a_column_that_claims_terabytes(nwb_file):
+    with h5py.File(nwb_file, "a") as file:
+        for name in ("spike_times", "spike_times_index"):
+            del file[f"units/{name}"]
+            file.create_dataset(f"units/{name}", shape=(10**12,), dtype=float, chunks=(1024,))
+    assert "more values than the file holds" in str(describe_nwb(nwb_file))
+    with pytest.raises(InputError, match="more values than the file holds"):
+        draw_nwb(nwb_file)
+
+
 def test_a_file_that_is_none(tmp_path):
     (tmp_path / "a.nwb").write_bytes(b"nothing of the kind")
     for look in (describe_nwb, draw_nwb):
