@@ -18,6 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import get_window
 
 from pipeline.audio.bands import band_filters
+from pipeline.audio.half import HalfPrecision
 from pipeline.audio.noise_floor import Reservoir
 from pipeline.audio.quality import QualityWatch
 from pipeline.audio.recording import Recording, check_range
@@ -162,7 +163,7 @@ class BandPower:
         self._frames = np.zeros((rows, self.n_window), np.float32)
         self._amplitude = np.zeros((rows, self._bins.stop - self._bins.start), np.float32)
         self._levels = np.empty((rows, len(self.frequency_hz)), np.float32)
-        self._half = _Half(self._levels.shape)
+        self._half = HalfPrecision(self._levels.shape)
 
         window = get_window("hann", self.n_window)
         # One-sided: all bins but the first and, for even windows, the last stand for two. The unit of the samples
@@ -246,27 +247,3 @@ class BandPower:
 def _name(recording: Recording) -> str:
     more = len(recording.sources) - 1
     return f"{recording.sources[0].path}" + (f" and {more} more file(s)" if more else "")
-
-
-class _Half:
-    """float32 -> float16, rounded to nearest (ties away from 0), in a fifth of numpy's time.
-
-    Scaled by 2^-112, a float32 has the exponent that float16 wants, 13 bits further up.
-    """
-
-    def __init__(self, shape: tuple[int, int]):
-        self._bits, self._sign = np.empty(shape, np.uint32), np.empty(shape, np.uint32)
-        self._half = np.empty(shape, np.uint16)
-
-    def __call__(self, levels: np.ndarray, factor: float) -> np.ndarray:
-        """`levels` (overwritten) times `factor`; magnitudes above 65504 are not foreseen."""
-        n = len(levels)
-        bits, sign, half = self._bits[:n], self._sign[:n], self._half[:n]
-        np.multiply(levels, np.float32(factor * 2.0**-112), out=levels)
-        np.right_shift(levels.view(np.uint32), 16, out=sign)
-        np.bitwise_and(sign, 0x8000, out=sign)
-        np.add(levels.view(np.uint32), 0x1000, out=bits)
-        np.right_shift(bits, 13, out=bits)
-        np.bitwise_or(bits, sign, out=bits)
-        np.copyto(half, bits, casting="unsafe")  # the lower 16 bits
-        return half.view(np.float16)

@@ -29,6 +29,45 @@ def test_power_is_that_of_scipy(make_spectrogram, noise):
         assert spectrogram["usable"].all()
 
 
+@pytest.mark.parametrize(
+    ("rate_hz", "subtype"),
+    [
+        (20_000, "PCM_U8"),
+        (48_000, "PCM_24"),
+        (48_828, "FLOAT"),
+        (192_000, "PCM_32"),
+        (333_333, "PCM_16"),
+        (500_000, "PCM_16"),
+    ],
+)
+def test_power_at_other_rates_and_widths(make_spectrogram, rng, rate_hz, subtype):
+    samples = 0.1 * rng.standard_normal(rate_hz // 4)
+    settings = {"low_hz": 0, "high_hz": rate_hz / 2, "hop_s": 0.003, "window_s": 0.01}
+    path = make_spectrogram(samples, rate_hz=rate_hz, subtype=subtype, **settings)
+    stored, _ = soundfile.read(f"{path}.0.wav")
+    window, hop = round(0.01 * rate_hz), round(0.003 * rate_hz)
+    frequency_hz, time_s, power = signal.spectrogram(
+        stored, rate_hz, window="hann", nperseg=window, noverlap=window - hop, scaling="spectrum", detrend=False
+    )
+    with open_spectrogram(path) as spectrogram:
+        np.testing.assert_allclose(spectrogram.frequency_hz, frequency_hz)
+        levels_db = spectrogram.power_db(0, spectrogram.n_frames)
+        assert len(levels_db) == len(time_s)
+        loud = power.T > 1e-7  # above the noise of rounding to 8 bits
+        assert loud.mean() > 0.9
+        np.testing.assert_allclose(levels_db[loud], 10 * np.log10(power.T[loud]), atol=0.07)
+
+
+def test_blocks_do_not_matter_to_integers_either(make_spectrogram, noise):
+    samples = noise(0.7)
+    samples[90_000:92_000] = 0  # a dropout
+    whole = _contents(make_spectrogram(samples, name="whole.nc", subtype="PCM_16"))
+    for block_frames in (1, 48, 1000):
+        blocks = _contents(make_spectrogram(samples, name="blocks.nc", subtype="PCM_16", block_frames=block_frames))
+        xr.testing.assert_identical(whole, blocks)
+    assert 5 < (~whole["usable"]).sum() < 15
+
+
 def test_tone_has_its_level_and_frequency(make_spectrogram):
     frequency_hz = 128 * 250_000 / 512
     tone = 0.2 * np.sin(2 * np.pi * frequency_hz * np.arange(50_000) / 250_000)
