@@ -173,6 +173,11 @@ def test_files_that_are_no_nwb_or_cut(write, tmp_path, sound):
     _refused(tmp_path / "b.nwb", "no such audio file", "did you mean 'a.nwb'?")
 
 
+def test_a_zarr_folder_is_told(tmp_path):
+    (tmp_path / "a.nwb.zarr").mkdir()
+    _refused(tmp_path / "a.nwb.zarr", "Zarr", "export")
+
+
 def test_a_series_without_sound_lists_those_with(write, sound):
     path = write(data=sound)
     with pytest.raises(InputError, match=r"no such series[\s\S]*nearest: /acquisition/mic"):

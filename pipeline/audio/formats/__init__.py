@@ -68,6 +68,9 @@ def open_sources(path: str | Path, *, series: str | None) -> tuple[AudioSource, 
     import pipeline.audio.formats as package
 
     path = Path(path).expanduser()
+    if series is not None and path.is_dir():
+        mend = "export the series as a WAV, or the recording as NWB in HDF5"
+        raise InputError("sound inside a Zarr folder cannot be read", where=path, found=series, mend=mend)
     check_readable(path, mend="correct the path in the sessions sheet")
     modules = [load(package, name, what="audio format") for name in names_in(package)]
     for module in modules:
