@@ -63,7 +63,7 @@ class Recording:
         stops = np.array(self.first_samples) + [source.n_samples for source in self.sources]
         return self.start_s + stops / self.rate_hz
 
-    @property
+    @cached_property
     def stretches(self) -> list[tuple[int, int]]:
         """Samples [start, stop) of each stretch of sound without a gap."""
         spans: list[tuple[int, int]] = []

@@ -28,6 +28,7 @@ from pipeline.errors import InputError
 __all__ = ["compute_spectrogram", "read_power_db", "write_silence"]
 
 BLOCK_FRAMES = 256  # a block's arrays stay in the cache
+LARGEST_BLOCK = 1 << 20  # samples of all windows of a block; for long windows, fewer frames
 ROWS_AT_ONCE = 16  # transforms are vectorised over so many rows, and those that are left over round differently
 DB = 20 / np.log(10)
 MUCH = 0.01  # a smaller share of unusable frames is nothing to warn of
@@ -147,6 +148,7 @@ class BandPower:
         self._bins, self._weights, self.frequency_hz = band_filters(
             rate_hz=rate_hz, n_window=self.n_window, low_hz=low_hz, high_hz=high_hz, scale=scale, n_bands=n_bands
         )
+        block_frames = max(min(block_frames, LARGEST_BLOCK // self.n_window), 1)
         self.n_frames = max((recording.n_samples - self.n_window) // self.n_hop + 1, 0)
         self._recording, self._block_frames, self._n_seen = recording, block_frames, 0
         dtype, value = recording.raw_format

@@ -118,6 +118,18 @@ def test_noise_floor_is_the_median_and_thinned_evenly(make_spectrogram, noise, m
     np.testing.assert_allclose(result["noise_floor_db"], np.median(power_db[::8], axis=0), atol=1e-3)
 
 
+def test_noise_floor_is_that_of_the_sound_between_digital_silence(make_spectrogram, noise, monkeypatch):
+    monkeypatch.setattr("pipeline.audio.noise_floor.RESERVOIR_FRAMES", 200)
+    samples = np.zeros(10 * 250_000, np.float32)
+    samples[1_000_000:1_125_000] = noise(0.5)
+    with pytest.warns(UserWarning, match="constant"):
+        result = _contents(make_spectrogram(samples, subtype="PCM_16"))
+    usable = result["usable"].values
+    assert 490 < usable.sum() < 510
+    expected = np.median(result["power_db"].values[usable].astype(float), axis=0)
+    np.testing.assert_allclose(result["noise_floor_db"], expected, atol=1.0)
+
+
 def test_digital_silence_has_the_level_of_rounding(make_spectrogram):
     path = make_spectrogram(np.zeros(25_000), subtype="PCM_16")
     window = signal.get_window("hann", 512)
