@@ -9,7 +9,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.audio.annotations import read_calls
 from pipeline.errors import InputError
 from pipeline.inspection import Section
 from pipeline.inspection.nwb import describe_nwb
@@ -17,7 +16,7 @@ from pipeline.inspection.nwb_picture import draw_nwb
 from pipeline.inspection.sound import describe_sound, draw_sound, look_at_sound
 from pipeline.report.style import in_style
 from pipeline.sessions import split_annotations
-from pipeline.storage import written_whole
+from pipeline.storage import read_table, written_whole
 
 SETTINGS = ("audio", "calls")
 
@@ -46,9 +45,8 @@ def run(args, config):
         sections = describe_sound(sound)
         call_s = ([], [])
         if args.calls:
-            calls = _find_calls(file, series, args.channel, config)
-            call_s = calls.start_s, calls.stop_s
-            n_calls, minutes = len(calls.start_s), sound.duration_s / 60
+            call_s = _find_calls(file, series, args.channel, config)
+            n_calls, minutes = len(call_s[0]), sound.duration_s / 60
             sections[0].rows.append(("calls", f"{n_calls:,}, {n_calls / minutes:.3g} a minute"))
         _show(sections)
         figure = draw_sound(sound, recording, call_start_s=call_s[0], call_stop_s=call_s[1]) if args.picture else None
@@ -58,7 +56,7 @@ def run(args, config):
 
 
 def _find_calls(file: Path, series: str | None, channel: int, config):
-    """The calls that a run with this configuration finds, by its own steps."""
+    """Starts and stops, s, of the calls that a run with this configuration finds, by its own steps."""
     audio = str(file.resolve()) if series is None else f"nwb:{series}"
     nwb = "" if series is None else str(file.resolve())
     config = config.model_copy(update={"audio": config.audio.model_copy(update={"channel": channel})})
@@ -69,7 +67,8 @@ def _find_calls(file: Path, series: str | None, channel: int, config):
         spectrogram, calls = str(Path(folder, "spectrogram.nc")), str(Path(folder, "calls.parquet"))
         _step("spectrogram", [*session, "--out", spectrogram], config)
         _step("calls", [*session, "--spectrogram", spectrogram, "--out", calls], config)
-        return read_calls(calls)
+        table = read_table(calls)
+        return table["start_s"], table["stop_s"]
 
 
 def _step(name: str, arguments: list[str], config) -> None:
