@@ -13,6 +13,7 @@ from pipeline.neural.spikes import listed_units
 from pipeline.neural.unit_table import Observed
 
 POOL_SPIKES = 2**22  # 16 MB of bin numbers at a time
+LOOK_S = 0.01  # bins to look for far-off spikes in
 MAX_COUNT = np.iinfo(np.int16).max  # clips keep counts as int16
 VALID, NO_AUDIO, UNOBSERVED, INVALID = range(4)
 
@@ -111,6 +112,15 @@ def count_spikes(units: Units, *, audio_s: np.ndarray, bin_width_s: float, min_r
         observed_s=observed_s,
         n_dropped=dropped,
     )
+
+
+def first_and_last_s(units: Units, *, where: str) -> tuple[float, float]:
+    """First and last spike, s, without far-off ones; NaN where there is none. Raises and warns as `count_spikes`."""
+    binned = binned_spikes(units, bin_width_s=LOOK_S)
+    check_samples(binned, units, audio_s=np.empty((0, 2)), where=where)
+    outliers(binned, units, bin_width_s=LOOK_S, where=where)
+    ends_s = binned.ends_s[np.isfinite(binned.ends_s)]
+    return (float(ends_s.min()), float(ends_s.max())) if len(ends_s) else (np.nan, np.nan)
 
 
 def binned_spikes(units: Units, *, bin_width_s: float) -> Binned:

@@ -119,6 +119,8 @@ def open_nwb(location: Path | str) -> Iterator[Nwb]:
             raise
         if address:
             what, mend = "reading from this address failed", "try again, or download the file and name it in the sheet"
+        elif "filter" in str(error):
+            what, mend = "part of this NWB file is packed in a way that is not installed", "pip install hdf5plugin"
         else:
             what, mend = "this NWB file is damaged", "copy it again from where it came"
         raise InputError(what, where=location, found=str(error) or type(error).__name__, mend=mend) from error

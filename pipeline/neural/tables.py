@@ -117,7 +117,13 @@ def invalid_times_of(nwb: Nwb) -> np.ndarray:
         return np.empty((0, 2))
     table, where = nwb.root["intervals/invalid_times"], f"{nwb.where}, /intervals/invalid_times"
     start_s, stop_s = (numbers(table[name], where=f"{where}/{name}")[:] for name in ("start_time", "stop_time"))
-    return proper(np.c_[start_s, stop_s])
+    intervals = proper(np.c_[start_s, stop_s])
+    if len(intervals) < len(start_s):
+        warn(
+            f"{where}: {len(start_s) - len(intervals)} intervals do not end after they start and are left out",
+            stacklevel=5,
+        )
+    return intervals
 
 
 def proper(intervals: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ def look(nwb: Nwb, choice: Choice) -> UnitsHeader:
     """Numbers of series and events, and when the first and last were."""
     paths = _paths(nwb, choice)
     if not paths:
-        return units.look(nwb, choice)
+        return units.look(nwb, choice, distinct=False)
     stamps = [nwb.root[path]["timestamps"] for path in paths]
     ends = np.array([stamp[place] for stamp in stamps if len(stamp) for place in (0, len(stamp) - 1)], float)
     ends = ends[np.isfinite(ends)]

@@ -5,13 +5,16 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import InputError
+from pipeline.neural.counting import first_and_last_s
 from pipeline.neural.nwb import Nwb, check_size, named_or_only, neurodata_type, numbers
 from pipeline.neural.recording import Choice, Units, UnitsHeader
 from pipeline.neural.spikes import SpikeStream
 from pipeline.neural.tables import exclusions, invalid_times_of, names_of, observed_of, regions_of, stops_of
+from pipeline.sessions import is_address
 
 # Packed chunks have to be unpacked whole for one value: of so many units, evenly chosen, the ends are looked at.
 MOST_ENDS = 64
+MOST_READ = 2**22  # spikes, 32 MB
 
 
 def usable(nwb: Nwb) -> bool:
@@ -21,12 +24,38 @@ def usable(nwb: Nwb) -> bool:
 
 def open_signal(nwb: Nwb, choice: Choice, *, distinct: bool = True) -> Units:
     """The units of a table; their spikes are read when they are gone through."""
+    return _opened(nwb, choice, distinct)[0]
+
+
+def look(nwb: Nwb, choice: Choice, *, distinct: bool = True) -> UnitsHeader:
+    """Numbers of units and spikes, and when the first and last were.
+
+    Short recordings on this machine are read through, so that all that is wrong with their spikes is told.
+    """
+    units, dataset, stops, where = _opened(nwb, choice, distinct)
+    n_spikes = int(stops[-1])
+    if n_spikes <= MOST_READ and not is_address(nwb.where):
+        start_s, stop_s = first_and_last_s(units, where=where)
+        return UnitsHeader(n_units=len(stops), n_spikes=n_spikes, start_s=start_s, stop_s=stop_s)
+    starts = np.r_[0, stops[:-1]]
+    filled = np.flatnonzero(stops > starts)
+    if dataset.chunks:
+        filled = filled[np.unique(np.linspace(0, len(filled) - 1, min(MOST_ENDS, len(filled))).astype(int))]
+    ends = np.unique(np.r_[starts[filled], stops[filled] - 1])
+    times_s = np.array([dataset[int(end)] for end in ends], float)
+    times_s = times_s[np.isfinite(times_s)]
+    start_s, stop_s = (times_s.min(), times_s.max()) if len(times_s) else (np.nan, np.nan)
+    return UnitsHeader(n_units=len(stops), n_spikes=n_spikes, start_s=float(start_s), stop_s=float(stop_s))
+
+
+def _opened(nwb: Nwb, choice: Choice, distinct: bool) -> tuple[Units, Any, np.ndarray, str]:
+    """The units, the column of all spike times, where each unit's end, and the place for messages."""
     path, table = _table(nwb, choice)
     where = f"{nwb.where}, {path}"
     dataset, stops = _spikes(table, where)
     names = names_of(table, len(stops), where=where)
     stream = SpikeStream(dataset, stops, names=names, where=where, distinct=distinct)
-    return Units(
+    units = Units(
         table=path.rsplit("/", 1)[-1],
         nwb_id=names,
         region=regions_of(nwb, table, len(stops), where=where),
@@ -39,26 +68,7 @@ def open_signal(nwb: Nwb, choice: Choice, *, distinct: bool = True) -> Units:
         resolution_s=_resolution_s(dataset),
         times_are_float32=dataset.dtype.itemsize < 8,
     )
-
-
-def look(nwb: Nwb, choice: Choice) -> UnitsHeader:
-    """Numbers of units and spikes, and when the first and last were, without reading all spikes."""
-    path, table = _table(nwb, choice)
-    where = f"{nwb.where}, {path}"
-    dataset, stops = _spikes(table, where)
-    names = names_of(table, len(stops), where=where)
-    observed_of(table, names, where=where)
-    exclusions(table, choice.unit_filter, n_rows=len(stops), where=where)
-    starts = np.r_[0, stops[:-1]]
-    filled = np.flatnonzero(stops > starts)
-    if dataset.chunks:
-        filled = filled[np.unique(np.linspace(0, max(len(filled) - 1, 0), MOST_ENDS).astype(int))[: len(filled)]]
-    ends = np.unique(np.r_[starts[filled], stops[filled] - 1])
-    times_s = np.array([dataset[int(end)] for end in ends], float)
-    times_s = times_s[np.isfinite(times_s)]
-    start_s, stop_s = (times_s.min(), times_s.max()) if len(times_s) else (np.nan, np.nan)
-    n_spikes = int(stops[-1]) if len(stops) else 0
-    return UnitsHeader(n_units=len(stops), n_spikes=n_spikes, start_s=float(start_s), stop_s=float(stop_s))
+    return units, dataset, stops, where
 
 
 def _tables(nwb: Nwb) -> list[str]:

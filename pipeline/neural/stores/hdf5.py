@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
@@ -21,6 +21,8 @@ def reads(location: Path | str) -> bool:
 
 @contextmanager
 def opened(location: Path | str) -> Iterator[h5py.File]:
+    with suppress(ImportError):
+        import hdf5plugin  # noqa: F401  registers packings beyond those of HDF5, where it is installed
     if isinstance(location, Path):
         with h5py.File(location, "r") as root:
             yield root
