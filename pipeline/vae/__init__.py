@@ -3,7 +3,9 @@
 from pathlib import Path
 
 # What families are built from; every other file of this folder is a family, named by its file.
-PARTS = frozenset({"base", "gaussians", "networks", "modality", "posterior", "spec", "assembly", "joint"})
+PARTS = frozenset(
+    {"base", "gaussians", "networks", "modality", "posterior", "spec", "assembly", "joint", "pseudo_samples"}
+)
 
 
 def families() -> list[str]:

@@ -118,10 +118,11 @@ def _joint_encoder(spec: dict[str, Any], sessions: dict[str, int], generator: to
 
 
 def standardise(model: MultimodalVAE, clips: Sequence[SessionClips], sessions: Sequence[str] | None = None) -> None:
-    """Set centres, scales and the units' starting rates from training clips.
+    """Set centres, scales, the units' starting rates and what else starts from data, from training clips.
 
     With `sessions`, only what belongs to those sessions' units.
     """
+    model.start([to_batch(c) for c in clips if sessions is None or c.session in sessions], shared=sessions is None)
     if "audio" in model.modalities and sessions is None:
         heard = np.concatenate([c.spectrogram[c.present[:, 0]] for c in clips])  # (n, f, t)
         center = np.nanmean(heard, axis=(0, 2), dtype=np.float64)[:, None]
