@@ -47,6 +47,7 @@ LAYOUTS = {
     "VocalMat": "Names_vocal,Start_time,End_time,Inter_vocal_interval,Class\n"
     "1,1.5,1.75,NaN,up\n2,1.8,1.9,0.05,noise_dist\n3,2.0,2.5,0.1,down\n",
     "crowsetta": "label,onset_s,offset_s\nup,1.5,1.75\ndown,2.0,2.5\n",
+    "WhisperSeg": "onset,offset,cluster\n1.5,1.75,up\n2.0,2.5,down\n",
     "semicolons and commas": "start_s;stop_s;label\n1,5;1,75;up\n2,0;2,5;down\n",
     "Excel's hint": "sep=;\nstart_s;stop_s;label\n1,5;1,75;up\n2;2,5;down\n",
     "carriage returns": "start_s,stop_s,label\r\n1.5,1.75,up\r\n2,2.5,down\r\n",

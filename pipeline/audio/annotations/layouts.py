@@ -13,7 +13,8 @@ Where each layout comes from:
 - MUPET: its CSV of syllables, `util/export_csv_files_syllables.m`
 - USVSEG: `<recording>_dat.csv`, `#,start,end,duration,maxfreq,maxamp,...`, times in seconds
 - NWB: the columns of TimeIntervals in the NWB schema
-- crowsetta: its generic and simple sequences, `label, onset_s, offset_s`
+- crowsetta: the fields of its Segment, `label, onset_s, offset_s`
+- WhisperSeg: the tables of its data sets, `onset, offset, cluster`
 """
 
 import re
@@ -56,7 +57,7 @@ LAYOUTS = (
     Layout("MUPET", "syllable start time", "syllable end time"),
     Layout("USVSEG", "start", "end"),
     Layout("NWB", "start time", "stop time", labels=("label", "labels", "annotation", "call type", "class", "type")),
-    Layout("crowsetta", "onset", "offset"),
+    Layout("crowsetta or WhisperSeg", "onset", "offset", labels=("label", "cluster")),
 )
 LEVELS = ("snr db", "snr", "level db")
 
