@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import sys
+import warnings
 from types import ModuleType
 
 from pipeline import __version__
@@ -24,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         if name == chosen:
             _module(name).add_arguments(subparser)
     args = parser.parse_args(arguments)
+    warnings.formatwarning = _told
     try:
         _module(args.step).run(args, load_config(args.config))
     except InputError as error:
@@ -34,6 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _module(step: str) -> ModuleType:
     return importlib.import_module(f"pipeline.steps.{step.replace('-', '_')}")
+
+
+def _told(message, category, filename, lineno, line=None, *, _usual=warnings.formatwarning) -> str:
+    """A user is told what is odd about the data, not which line of the library says so."""
+    if category is UserWarning:
+        return f"warning: {message}\n"
+    return _usual(message, category, filename, lineno, line)
 
 
 if __name__ == "__main__":

@@ -51,3 +51,11 @@ def test_version(capsys):
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out.strip() == __version__
+
+
+def test_what_is_odd_is_told_without_the_source(tmp_path):
+    labels = tmp_path / "none.csv"
+    labels.write_text("start_s,stop_s\n")
+    command = [sys.executable, "-m", "pipeline", "score-calls", "--found", str(labels), "--labels", str(labels)]
+    told = subprocess.run(command, capture_output=True, text=True).stderr.splitlines()
+    assert told and all(line.startswith("warning: ") for line in told)
