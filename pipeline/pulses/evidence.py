@@ -131,8 +131,14 @@ class Trial:
         return middle[np.unique(np.r_[nearest, densest])]
 
     def refined(self) -> "Trial":
-        """The same by a drift that is fitted to all pairs."""
-        return self._with(bent(self._a, self._b, self.pairs)) if self.n_matched > 2 else self
+        """The same by a drift that is fitted to all pairs, again while that finds more."""
+        trial = self
+        while trial.n_matched > 2:
+            better = self._with(bent(self._a, self._b, trial.pairs))
+            if better.n_matched <= trial.n_matched and trial is not self:
+                break
+            trial = better
+        return trial
 
 
 def pair(a: np.ndarray, b: np.ndarray, drift: Drift, *, tolerance_s: float) -> np.ndarray:

@@ -5,53 +5,61 @@ from dataclasses import dataclass
 import numpy as np
 
 LARGEST_DRIFT = 250e-6  # 200 ppm, and room for what jitter adds
-STRETCH = 24  # pulses: enough to be told apart, short enough for drift to hardly matter
-STEP_S = 10.0  # dense trains are followed in longer stretches,
-BASE_S = 60.0  # and continued from what is known of the last minute, at least
+STRETCH_S = 300.0  # how long a stretch is, so that its drift is straight,
+MOST_A_STRETCH, LEAST_A_STRETCH = 24, 8  # within these numbers of pulses: enough to be told apart
+STEP_S, LEAST_A_STEP = 60.0, 6  # a drift is followed by as much at a time, in s and in pulses, or by more,
+BASE_S = 300.0  # and goes on from the straight line through what is known of as long before
 N_STRETCHES = 12
 OFFSETS_A_STRETCH = 5
 MOST_STARTS = 6
 MOST_VOTES = 4_000_000  # differences of times that are held at once
+MOST_POINTS = 96
 WANDER = 50e-6  # how fast the offset may leave its straight continuation: as crystals do with temperature
 BEND_S = 0.03  # how far an hour's drift may be from a straight line
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """An offset (session time minus audio time) that pulses around `at_s` vote for, and how it changes, s/s."""
+    """An offset (session time minus audio time) that the pulses `first` to `last` (not with it) vote for.
+
+    `apart_s` is the offset at `at_s`, in their middle, and `slope` how it changes, s/s.
+    """
 
     at_s: float
     apart_s: float
     slope: float
     n_votes: int
     first: int
+    last: int
 
 
 def propose(a: np.ndarray, b: np.ndarray, *, tolerance_s: float, offset_s: float | None) -> list[Stretch]:
     """Starts that most stretches agree with, the best first.
 
-    `a`, `b`: times of pulses, increasing, Shape (n_a,) and (n_b,), at least two each.
+    `a`, `b`: times of pulses, increasing, Shape (n_a,) and (n_b,), at least two each. `offset_s`: `b` minus `a` at the
+    first pulse of `a`, where it is roughly known.
     """
-    firsts = np.unique(np.linspace(0, max(len(a) - STRETCH, 0), N_STRETCHES).round().astype(int))
-    found = [start for first in firsts for start in _offsets(a, b, int(first), tolerance_s, offset_s)]
+    n_pulses = int(np.clip(round(STRETCH_S / _interval(a)), LEAST_A_STRETCH, MOST_A_STRETCH))
+    firsts = np.unique(np.linspace(0, max(len(a) - n_pulses, 0), N_STRETCHES).round().astype(int))
+    found = [
+        start
+        for first in firsts
+        for start in _offsets(a, b, int(first), n_pulses, tolerance_s=tolerance_s, offset_s=offset_s)
+    ]
     if not found:
         return []
-    at = np.array([start.at_s for start in found])
-    apart = np.array([start.apart_s for start in found])
+    at, apart, slope = (np.array([getattr(start, name) for start in found]) for name in ("at_s", "apart_s", "slope"))
     votes = np.array([start.n_votes for start in found], float)
-    slope = np.array([start.slope for start in found])
     owner = np.array([start.first for start in found])
-    scores = []
+    scores = np.zeros(len(found))
     for i in range(len(found)):
         reach = tolerance_s + (BEND_S if len(firsts) > 1 else 0) + LARGEST_DRIFT * np.abs(at - at[i])
         agree = np.abs(apart - apart[i]) <= reach
-        scores.append(sum(votes[agree & (owner == first)].max(initial=0) for first in firsts))
-    scores = np.array(scores)
-    if offset_s is not None:  # among equals, what is near to the known offset
-        far = np.abs(apart + slope * (a[0] - at) - offset_s)
-        order = np.lexsort((far, scores < 0.5 * scores.max()))
-    else:
+        scores[i] = sum(votes[agree & (owner == first)].max(initial=0) for first in firsts)
+    if offset_s is None:
         order = np.lexsort((-votes, -scores))
+    else:  # among equals, what is near to the known offset
+        order = np.lexsort((np.abs(apart + slope * (a[0] - at) - offset_s), scores < 0.5 * scores.max()))
     chosen: list[Stretch] = []
     for i in order:
         new = all(
@@ -67,38 +75,46 @@ def propose(a: np.ndarray, b: np.ndarray, *, tolerance_s: float, offset_s: float
 
 def follow(a: np.ndarray, b: np.ndarray, start: Stretch, *, tolerance_s: float) -> np.ndarray:
     """Pairs of pulses (indices into `a` and `b`) along a drift from one stretch on to both ends. Shape (n, 2)."""
-    last = min(start.first + STRETCH, len(a))
-    stretch = max(STRETCH, round(STEP_S * len(a) / max(a[-1] - a[0], STEP_S)))
-    pairs = _near(a, b, np.arange(start.first, last), start.at_s, start.apart_s, start.slope, tolerance_s)
-    pairs = list(map(tuple, pairs))
-    n_base = max(4 * STRETCH, round(BASE_S * len(a) / max(a[-1] - a[0], BASE_S)))
-    for direction in (1, -1):
-        known = list(pairs)
-        edges = range(last, len(a), stretch) if direction > 0 else range(start.first, 0, -stretch)
-        for edge in edges:
-            index = np.arange(max(edge, 0), min(edge + stretch, len(a)))
-            if direction < 0:
-                index = np.arange(max(edge - stretch, 0), edge)
-            recent = np.array(known[-n_base:])
-            if len(recent) < 2:
-                break
-            at, apart = a[recent[:, 0]], b[recent[:, 1]] - a[recent[:, 0]]
-            centre, level, slope = _line(at, apart)
-            slope = min(max(slope, -LARGEST_DRIFT), LARGEST_DRIFT)
-            reach = tolerance_s + WANDER * np.abs(a[index] - at[-1]).max()
-            step = _relock(a, b, index, centre, level, slope, reach, tolerance_s)
-            step = step if direction > 0 else step[::-1]
-            known += list(map(tuple, step))
-            pairs += list(map(tuple, step))
-    return np.array(sorted(set(pairs)), int).reshape(-1, 2)
+    seed = _near(a, b, np.arange(start.first, start.last), start.at_s, start.apart_s, start.slope, tolerance_s)
+    if len(seed) < 2:
+        return seed
+    forwards = _onwards(a, b, seed, start.last, tolerance_s)
+    # backwards is forwards in time that runs the other way
+    mirrored = np.array([len(a) - 1, len(b) - 1])
+    backwards = mirrored - _onwards(-a[::-1], -b[::-1], (mirrored - seed)[::-1], len(a) - start.first, tolerance_s)
+    return np.unique(np.concatenate([seed, forwards, backwards]), axis=0)
 
 
-def _offsets(a: np.ndarray, b: np.ndarray, first: int, tolerance_s: float, offset_s: float | None) -> list[Stretch]:
+def _onwards(a: np.ndarray, b: np.ndarray, seed: np.ndarray, edge: int, tolerance_s: float) -> np.ndarray:
+    """Pairs from the pulse `edge` of `a` on to the end."""
+    known = [seed]
+    while edge < len(a):
+        recent, i = known[-1], len(known) - 1
+        while i > 0 and (a[recent[-1, 0]] - a[recent[0, 0]] < BASE_S or len(recent) < LEAST_A_STRETCH):
+            i -= 1
+            recent = np.concatenate([known[i], recent])
+        at_s = a[recent[:, 0]]
+        base_s = at_s[-1] - at_s[0]
+        centre, level, slope = _line(at_s, b[recent[:, 1]] - at_s)
+        slope = min(max(slope, -LARGEST_DRIFT), LARGEST_DRIFT)
+        # no further than the line is long, since jitter tilts a short one
+        until = int(np.searchsorted(a, a[edge] + min(base_s, STEP_S)))
+        index = np.arange(edge, min(max(until, edge + LEAST_A_STEP), len(a)))
+        reach_s = tolerance_s + (WANDER + tolerance_s / max(base_s, STEP_S)) * (a[index[-1]] - at_s[-1])
+        step = _relock(a, b, index, centre, level, slope, reach_s, tolerance_s)
+        if len(step):
+            known.append(step)
+        edge = int(index[-1]) + 1
+    return np.concatenate(known)
+
+
+def _offsets(
+    a: np.ndarray, b: np.ndarray, first: int, n_pulses: int, *, tolerance_s: float, offset_s: float | None
+) -> list[Stretch]:
     """The offsets that most pulses of a stretch vote for; or of many, those nearest to what is known."""
-    times = a[first : first + STRETCH]
-    at = float(times.mean())
-    step = max(len(b) * len(times) // MOST_VOTES, 1)
-    times = times[::step]
+    times = a[first : first + n_pulses]
+    last, at = first + len(times), float(times.mean())
+    times = times[:: max(len(b) * len(times) // MOST_VOTES, 1)]
     apart = (b[None] - times[:, None]).ravel()
     who = np.repeat(times - at, len(b))
     order = np.argsort(apart)
@@ -118,7 +134,7 @@ def _offsets(a: np.ndarray, b: np.ndarray, first: int, tolerance_s: float, offse
         taken[max(np.searchsorted(apart, apart[i] - width), 0) : until[i]] = True
         level, slope, n_votes = _consensus(who[i : until[i]], apart[i : until[i]], LARGEST_DRIFT, 0.0, tolerance_s)
         if n_votes >= 2:
-            found.append(Stretch(at, level, slope, n_votes, first))
+            found.append(Stretch(at, level, slope, n_votes, first, last))
     return found
 
 
@@ -126,8 +142,8 @@ def _consensus(
     at: np.ndarray, apart: np.ndarray, steepest: float, slope: float, tolerance_s: float
 ) -> tuple[float, float, int]:
     """The line through two points that most points are near to: its level at 0, its slope, and how many they are."""
-    if len(at) > 4 * STRETCH:  # dense trains; the middle is as good as all
-        chosen = np.linspace(0, len(at) - 1, 4 * STRETCH).round().astype(int)
+    if len(at) > MOST_POINTS:  # dense trains: some are as good as all
+        chosen = np.linspace(0, len(at) - 1, MOST_POINTS).round().astype(int)
         at, apart = at[chosen], apart[chosen]
     i, j = np.triu_indices(len(at), 1)
     run = at[j] - at[i]
@@ -193,3 +209,7 @@ def _line(at: np.ndarray, apart: np.ndarray, *, centre: float | None = None) -> 
     slope = float(run @ (apart - apart.mean()) / spread) if spread > 0 else 0.0
     centre = float(middle) if centre is None else centre
     return centre, float(apart.mean() + slope * (centre - middle)), slope
+
+
+def _interval(times_s: np.ndarray) -> float:
+    return max(float(times_s[-1] - times_s[0]) / (len(times_s) - 1), 1e-9)
