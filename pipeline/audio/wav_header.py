@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+MOST_TAIL_BYTES = 4096  # after samples of a known size: notes of some program, in no chunk
 IN_64_BITS = 0xFFFFFFFF  # RF64: the size stands in the chunk ds64
 
 
@@ -62,7 +63,8 @@ def read_wav_header(path: Path) -> WavHeader | None:
 def _header(file, path: Path, layout: bytes, start: int, n_bytes: int, long_bytes: int | None, size: int) -> WavHeader:
     stated = long_bytes if n_bytes == IN_64_BITS and long_bytes is not None else n_bytes
     present = size - start
-    if stated <= present and _only_chunks(file, start + stated, size):
+    tail = present - stated
+    if tail >= 0 and ((stated > 0 and tail <= MOST_TAIL_BYTES) or _only_chunks(file, start + stated, size)):
         present = stated
     return WavHeader(path, *_layout(layout), data_offset=start, stated_bytes=stated, present_bytes=present)
 

@@ -79,8 +79,15 @@ def test_the_length_follows_from_the_file_where_the_header_lies(wav, sound, fiel
 
 @pytest.mark.parametrize(
     "after",
-    [b"LIST\x04\0\0\0abcd", b"id3 \x03\0\0\0abc", b"id3 \x03\0\0\0abc\0bext\x02\0\0\0ab", bytes(512), b"\0"],
-    ids=["list", "odd", "two", "padding", "one byte"],
+    [
+        b"LIST\x04\0\0\0abcd",
+        b"id3 \x03\0\0\0abc",
+        b"id3 \x03\0\0\0abc\0bext\x02\0\0\0ab",
+        bytes(512),
+        b"\0",
+        b"TAG" + bytes(range(125)),
+    ],
+    ids=["list", "odd", "two", "padding", "one byte", "id3"],
 )
 def test_what_follows_the_samples_is_no_sound(wav, after):
     recording, _ = _opened(wav(after=after, riff=2 * 50_000 + 36 + len(after)))
@@ -95,6 +102,20 @@ def test_a_recorder_that_was_stopped_in_64_bits(tmp_path, sound):
     (tmp_path / "a.wav").write_bytes(content)
     recording, _ = _opened(tmp_path / "a.wav", n_warnings=1)
     np.testing.assert_array_equal(recording.read(0, 50_000) * 2**15, sound)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="makes a sparse file")
+@pytest.mark.parametrize("data", [0, (2**32 + 2 * 10**8) % 2**32, 0xFFFFFFFF], ids=["zero", "wrapped", "ones"])
+def test_more_than_4_gib_in_a_plain_wav(wav, sound, data):
+    path, n_bytes = wav(riff=0, data=data), 2**32 + 2 * 10**8
+    with path.open("r+b") as file:
+        file.seek(HEADER_BYTES + n_bytes - sound.nbytes)
+        file.write(sound.tobytes())
+    recording, _ = _opened(path, n_warnings=1)
+    assert recording.n_samples == n_bytes // 2
+    with recording:
+        np.testing.assert_array_equal(recording.read(0, 100) * 2**15, sound[:100])
+        np.testing.assert_array_equal(recording.read(n_bytes // 2 - 200, 200) * 2**15, sound[-200:])
 
 
 @pytest.mark.parametrize("suffix", ["w64", "aiff"])
