@@ -1,0 +1,30 @@
+"""Faults planted in pipeline/vae/mmvae.py, each of which tests/vae/test_mmvae.py must notice."""
+
+MUTATIONS = [
+    ("beta * (log_p - log_q)  # (k, p)", "beta * log_p  # (k, p)", "log q dropped"),
+    ("self.weighted(found) + beta * (log_p - log_q)", "self.weighted(found) - beta * log_q", "log p dropped"),
+    ("self.weighted(found) + beta", "sum(found.values()) + beta", "likelihood weights forgotten"),
+    ('(q if self.gradient == "plain" else q.detach())', "q", "stop-gradient removed"),
+    ("torch.softmax(log_w.detach(), 0)", "torch.softmax(log_w, 0)", "weights not detached"),
+    ("z.register_hook(", "(lambda hook: None)(", "hook never fires"),
+    ("again = (1 - beta + beta * w)", "again = w", "second weight while beta rises"),
+    ("w = torch.exp(log_w.detach() - value.detach()[rows]) * share / self.k", "pass", "tight weights normalised alone"),
+    ("value.detach() + carrier - carrier.detach()", "carrier", "surrogate reported"),
+    ("each[:, expert, pair] - q.log_prob(z.detach(), own)", "-q.log_prob(z.detach(), own)", "mixture score"),
+    ("(torch.logsumexp(log_w, 0) - math.log(self.k))", "torch.logsumexp(log_w, 0)", "mean weight unscaled"),
+    ('(1 if self.bound == "tight" else share) * (w', "share * (w", "tight gradient scaled by experts"),
+    (
+        "share = 1 / q.present.sum(0).to(z.dtype)",
+        "share = 1 / len(q.present) + 0 * q.present.sum(0).to(z.dtype)",
+        "|S|",
+    ),
+    ("len(log_w) * present.sum(0)", "len(log_w) * len(present) * present.any(0)", "tight mean over absent experts"),
+    ("~present & some, -math.inf", "~present & ~some, -math.inf", "absent experts' samples in the mean"),
+    ("torch.exp(0.5 * log_variance) * noise", "torch.exp(log_variance) * noise", "variance for SD"),
+    ("2 * log_sd.expand", "log_sd.expand", "SD for variance in the prior"),
+    ("math.log(self.n_latents) + torch", "torch", "prior scale not normalised to the number of latents"),
+    ("experts.log_variances, self.prior.log_variances)", "experts.log_variances, experts.log_variances)", "prior"),
+    ("present[0] |= ~present.any(0)", "pass", "rows without any"),
+    ("replace(super().prior, family=self.posterior_family)", "super().prior", "family of the prior"),
+    ("share * values.mean(0)", "values.mean(0)", "terms summed over experts"),
+]
