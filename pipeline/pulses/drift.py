@@ -17,6 +17,7 @@ PULSES_A_PIECE = 6
 LEAST_PULSES = 8  # fewer cannot tell jitter from drift
 MOST_PULSES = 4000  # more are not needed for the choice
 N_FOLDS = 5
+BEYOND_S, MOST_BEYOND = 120.0, 0.1  # of the time from the first to the last pulse
 KNOTS_A_PIECE = 8  # of the straight pieces that stand for a cubic one: they stray from it by microseconds
 
 
@@ -53,7 +54,13 @@ def fit_drift(audio_s: np.ndarray, apart_s: np.ndarray, *, n_pieces: int) -> Dri
     ends = within[np.linspace(0, len(within) - 1, n_pieces + 1).round().astype(int)]
     spline = make_lsq_spline(within, apart_s - level_s, np.r_[np.zeros(4), ends[1:-1], np.ones(4)], k=3)
     knots = np.interp(np.arange(n_pieces * KNOTS_A_PIECE + 1) / KNOTS_A_PIECE, np.arange(n_pieces + 1), ends)
-    return Drift(start_s + knots * span_s, spline(knots) + level_s)
+    values = spline(knots)
+    # a little beyond its ends the curve goes on as it was over half a piece
+    half, beyond = KNOTS_A_PIECE // 2, min(BEYOND_S / span_s, MOST_BEYOND)
+    first = values[0] - beyond * (values[half] - values[0]) / (knots[half] - knots[0])
+    last = values[-1] + beyond * (values[-1] - values[-1 - half]) / (knots[-1] - knots[-1 - half])
+    knots, values = np.r_[-beyond, knots, 1 + beyond], np.r_[first, values, last]
+    return Drift(start_s + knots * span_s, values + level_s)
 
 
 def pieces_to_try(audio_s: np.ndarray, apart_s: np.ndarray) -> list[int]:

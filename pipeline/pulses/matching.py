@@ -29,12 +29,16 @@ MEND = (
 
 @dataclass(frozen=True, eq=False)
 class Matched:
-    """Pulses that both devices saw, Shape (n_matched,) each, increasing; and how many only one of them saw."""
+    """Pulses that both devices saw, Shape (n_matched,) each, increasing; and how many only one of them saw.
+
+    `share`: of the pulses that both could see, of the device that saw fewer.
+    """
 
     audio_s: np.ndarray
     nwb_s: np.ndarray
     n_audio_only: int
     n_nwb_only: int
+    share: float
 
 
 def match_pulses(audio: Pulses, nwb: Pulses, *, tolerance_s: float, offset_s: float | None) -> Matched:
@@ -48,7 +52,7 @@ def match_pulses(audio: Pulses, nwb: Pulses, *, tolerance_s: float, offset_s: fl
     if not (len(audio) and len(nwb)):
         raise _failed("one device saw no pulse", audio, nwb)
     if len(audio) == len(nwb) == 1:
-        return Matched(audio.onset_s, nwb.onset_s, 0, 0)
+        return Matched(audio.onset_s, nwb.onset_s, 0, 0, 1.0)
     if min(len(audio), len(nwb)) < 2:
         raise _failed("one pulse cannot be told among several", audio, nwb)
     # times from the first pulses on: clocks may count from 1970
@@ -79,12 +83,14 @@ def match_pulses(audio: Pulses, nwb: Pulses, *, tolerance_s: float, offset_s: fl
             f"{rival.n_matched} at {rival.shift_s + zero_b - zero_a:.6g} s"
         )
         raise _failed("the pulses fit at several offsets (are their intervals all alike?)", audio, nwb, found)
-    pairs = best.refined().pairs
+    best = best.refined()
+    pairs = best.pairs
     return Matched(
         a[pairs[:, 0]] + zero_a,
         b[pairs[:, 1]] + zero_b,
         n_audio_only=len(a) - len(pairs),
         n_nwb_only=len(b) - len(pairs),
+        share=best.share,
     )
 
 

@@ -19,6 +19,8 @@ from pipeline.sync import SYNC_FORMS, pulse_channels, sync_kind
 COLUMNS = ("audio_s", "nwb_s")
 MATCHED_WITHIN = 0.9  # of the largest residual, so that the final fit of what was matched cannot exceed it
 
+MOST_SHOULD_MATCH = 0.6  # of the pulses that both devices could see; fewer are worth a look
+
 
 def read_clock(session: Session, *, max_residual_s: float) -> Clock:
     """The clock that the `sync` cell of a session describes (forms: `pipeline.sync.SYNC_FORMS`).

@@ -7,8 +7,8 @@ import numpy as np
 LARGEST_DRIFT = 250e-6  # 200 ppm, and room for what jitter adds
 STRETCH_S = 300.0  # how long a stretch is, so that its drift is straight,
 MOST_A_STRETCH, LEAST_A_STRETCH = 24, 8  # within these numbers of pulses: enough to be told apart
-STEP_S, LEAST_A_STEP = 60.0, 6  # a drift is followed by as much at a time, in s and in pulses, or by more,
-BASE_S = 300.0  # and goes on from the straight line through what is known of as long before
+STEP_S, LEAST_A_STEP = 60.0, 3  # a drift is followed by so much at a time, in s and in pulses, at least,
+BASE_S, LEAST_A_BASE = 300.0, 4  # and goes on from the straight line through so much of what is known before
 N_STRETCHES = 12
 OFFSETS_A_STRETCH = 5
 MOST_STARTS = 6
@@ -90,7 +90,7 @@ def _onwards(a: np.ndarray, b: np.ndarray, seed: np.ndarray, edge: int, toleranc
     known = [seed]
     while edge < len(a):
         recent, i = known[-1], len(known) - 1
-        while i > 0 and (a[recent[-1, 0]] - a[recent[0, 0]] < BASE_S or len(recent) < LEAST_A_STRETCH):
+        while i > 0 and (a[recent[-1, 0]] - a[recent[0, 0]] < BASE_S or len(recent) < LEAST_A_BASE):
             i -= 1
             recent = np.concatenate([known[i], recent])
         at_s = a[recent[:, 0]]

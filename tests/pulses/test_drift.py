@@ -25,7 +25,7 @@ def test_pieces_are_a_cubic_spline_by_least_squares(rng):
     ends = audio_s[np.linspace(0, 399, 9).round().astype(int)]
     expected = LSQUnivariateSpline(audio_s, apart_s, ends[1:-1], k=3)
     drift = fit_drift(audio_s, apart_s, n_pieces=8)
-    np.testing.assert_allclose(drift.apart_s, expected(drift.audio_s), atol=1e-9)
+    np.testing.assert_allclose(drift.apart_s[1:-1], expected(drift.audio_s[1:-1]), atol=1e-9)
     t_s = np.linspace(audio_s[0], audio_s[-1], 999)
     # straight between knots h apart: off by up to h^2/8 |f''|, h = 450 / 8, f'' = 0.01 / 300^2
     assert np.abs(drift.at(t_s) - expected(t_s)).max() < 1e-4
@@ -36,11 +36,19 @@ def test_beyond_the_knots_the_mean_slope_goes_on():
     np.testing.assert_allclose(drift.at(np.array([-2.0, 0.5, 2.0, 5.0])), [-2.0, 1.0, 2.5, 5.0])
 
 
-@pytest.mark.parametrize("n_pulses", [30, 300, 6000])
+def test_a_curve_goes_on_a_little_beyond_its_ends_as_it_bent_there(rng):
+    audio_s = np.sort(rng.uniform(0, 3600, 720))
+    drift = fit_drift(audio_s, 5.7e-3 * np.sin(2 * np.pi * audio_s / 1800), n_pieces=10)
+    t_s = np.r_[audio_s[0] - 60, audio_s[-1] + 60]
+    # its slope there is 20 ppm, in the mean none
+    np.testing.assert_allclose(drift.at(t_s), 5.7e-3 * np.sin(2 * np.pi * t_s / 1800), atol=4e-4)
+
+
+@pytest.mark.parametrize("n_pulses", [30, 300, 3000])
 def test_jitter_alone_does_not_bend_the_line(rng, n_pulses):
     audio_s = np.sort(rng.uniform(0, 3600, n_pulses))
-    chosen = [pieces_to_try(audio_s, 3 + 5e-4 * rng.standard_normal(n_pulses))[0] for _ in range(10)]
-    assert chosen.count(LINE) >= 8
+    chosen = [pieces_to_try(audio_s, 3 + 5e-4 * rng.standard_normal(n_pulses))[0] for _ in range(6)]
+    assert chosen.count(LINE) >= 5
 
 
 def test_drift_that_bends_is_followed_through_the_jitter(rng):
