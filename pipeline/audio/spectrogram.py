@@ -164,7 +164,9 @@ class BandPower:
         rows = -(-block_frames // ROWS_AT_ONCE) * ROWS_AT_ONCE
         self._frames = np.zeros((rows, self.n_window), np.float32)
         self._amplitude = np.zeros((rows, self._bins.stop - self._bins.start), np.float32)
-        self._levels = np.empty((rows, len(self.frequency_hz)), np.float32)
+        # What is done in place stays in the cache.
+        whole = self._weights is None
+        self._levels = self._amplitude if whole else np.empty((rows, len(self.frequency_hz)), np.float32)
         self._half = HalfPrecision(self._levels.shape)
 
         window = get_window("hann", self.n_window)
