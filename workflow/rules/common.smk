@@ -11,7 +11,7 @@ sys.path.insert(0, str(REPOSITORY))  # a checkout works without being installed
 from pipeline.config import load_config, subtree
 from pipeline.errors import InputError
 from pipeline.mapping.tables import TABLES
-from pipeline.sessions import read_sessions, split_annotations
+from pipeline.sessions import is_address, read_sessions, split_annotations
 from pipeline.steps import steps
 from pipeline.sync import sync_kind
 
