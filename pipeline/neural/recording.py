@@ -38,7 +38,7 @@ EVERYTHING = Choice()
 class Units:
     """Units, in the order of their table; times in session seconds.
 
-    `spike_times_s`  one array a unit, sorted, finite: a list, or a stream out of the file, to be gone through once.
+    `spike_times_s`  one array a unit, sorted, finite: a list, or a stream (SpikeStream) out of the file.
     `observed_s`     one array a unit, Shape (n_intervals, 2): when it was observed; None: the file does not say.
     `n_nonfinite`    Shape (n_units,): spike times that were NaN or infinite and are left out (a stream counts them as
                      it goes).
@@ -121,7 +121,7 @@ def open_recording(location: Path | str, choice: Choice = EVERYTHING) -> Iterato
 def read_units(location: Path | str, choice: Choice = EVERYTHING) -> Units:
     """All units of a recording, with their spikes in memory. Raises InputError as `open_recording`."""
     with open_recording(location, choice) as units:
-        units.spike_times_s = list(units.spike_times_s)
+        units.spike_times_s = [times_s.copy() for times_s in units.spike_times_s]
     return units
 
 

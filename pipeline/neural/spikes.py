@@ -22,6 +22,8 @@ REFRACTORY_S = 5e-4
 class SpikeStream:
     """Spike times of the units of a table, one array a unit: sorted, finite, float64. To be gone through once.
 
+    An array is good until the next is asked for: whoever keeps it copies it.
+
     `stops`: Shape (n_units,), where each unit's times end in `dataset`. `distinct`: whether two spikes of a unit at
     the very same time are one (a sorted neuron) or two (several neurons on a channel).
 
@@ -51,15 +53,23 @@ class SpikeStream:
         self._report()
 
     def _slices(self) -> Iterator[np.ndarray]:
-        """Each unit's times as they stand in the file."""
+        """Each unit's times as they stand in the file; the memory of a slice is used again for the next."""
         chunk = (self._dataset.chunks or (0,))[0]
         least = max(SLICE_SPIKES, min(CHUNKS_A_SLICE * chunk, MOST_SPIKES))
         starts = np.r_[0, self._stops[:-1]]
+        buffer = np.empty(0)
         first = 0
         while first < len(self._stops):
-            begin = starts[first]
+            begin = int(starts[first])
             last = max(int(np.searchsorted(self._stops, begin + least, "right")), first + 1)
-            values = np.asarray(self._dataset[int(begin) : int(self._stops[last - 1])], float)
+            end = int(self._stops[last - 1])
+            if hasattr(self._dataset, "read_direct") and end > begin:
+                if end - begin > len(buffer):
+                    buffer = np.empty(end - begin)
+                values = buffer[: end - begin]
+                self._dataset.read_direct(values, np.s_[begin:end])
+            else:
+                values = np.asarray(self._dataset[begin:end], float)
             for unit in range(first, last):
                 yield values[starts[unit] - begin : self._stops[unit] - begin]
             first = last
