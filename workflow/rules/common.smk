@@ -41,7 +41,12 @@ def find_sheet(name: str) -> str:
 
 def files_of(session) -> list[Path]:
     """Every file that the sheet names for a session."""
-    return [*session.audio, *neural_files(session), *(p for p in [session.annotations] if p), *pulses_of(session)]
+    return [*session.audio, *neural_files(session), *labels_of(session), *pulses_of(session)]
+
+
+def labels_of(session) -> list[Path]:
+    """The laboratory's own table of calls, where there is one."""
+    return [split_annotations(session.annotations)[0]] if session.annotations else []
 
 
 def neural_files(session) -> list[Path]:
@@ -115,9 +120,7 @@ def spikes(wildcards) -> list[str]:
 
 
 def labels(wildcards) -> list[str]:
-    """The laboratory's own table of calls, where there is one."""
-    path = sessions[wildcards.session].annotations
-    return [shortest(split_annotations(path)[0])] if path else []
+    return [shortest(path) for path in labels_of(sessions[wildcards.session])]
 
 
 def every_session(name: str) -> list[str]:
