@@ -217,6 +217,24 @@ def test_unimodal_is_one_bound_a_modality(lab, generator):
         model.posterior(setting.batch(xs), ["m0", "m1"])
 
 
+def test_unimodal_terms_at_fixed_noise(lab, generator):
+    setting = lab()
+    xs = setting.data(4)
+    model = Unimodal(setting.modalities(), latent_dim=2, beta=0.6, warmup_fraction=0.5)
+    objective = model.objective(setting.batch(xs), 0.25, generator())  # beta is half way: 0.3
+    noise, expected = generator(), np.zeros(4)
+    for name, part, x in zip(setting.names, setting.parts, xs, strict=True):
+        mean, variance = lab.product([part], [x], False)
+        log_lik = part.log_lik(x, mean + np.sqrt(variance) * standard_noise(noise, 1, 4, 2)[0])
+        expected += log_lik - 0.3 * lab.kl(mean, variance)
+        assert objective.terms[name].detach().numpy() == pytest.approx(log_lik)
+        assert objective.terms[f"kl_{name}"].detach().numpy() == pytest.approx(lab.kl(mean, variance))
+        q = model.posterior(setting.batch(xs), [name])
+        assert q.mean.detach().numpy() == pytest.approx(mean)
+        assert q.variance.detach().numpy() == pytest.approx(variance)
+    assert objective.value.detach().numpy() == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("options", [{"prior_expert": "some"}, {"estimate": "exact"}])
 def test_mopoe_refuses_unknown_options(lab, options):
     with pytest.raises(InputError, match="allowed"):
