@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from warnings import warn
 
 import numpy as np
+from xarray.core import indexing
 
 from pipeline.errors import InputError
 from pipeline.neural.grid import EDGE_TOLERANCE, FARTHEST_BIN, Grid, bin_index, grid_over
+from pipeline.neural.lazy_counts import LazyCounts
 from pipeline.neural.plausibility import check_samples, check_steps, outliers
 from pipeline.neural.recording import Units
 from pipeline.neural.spikes import listed_units
@@ -95,7 +97,10 @@ def count_spikes(units: Units, *, audio_s: np.ndarray, bin_width_s: float, min_r
         for unit in range(n_units)
     ]
     chosen = np.array([unit for unit in range(n_units) if not reasons[unit]], int)
-    counts = _counts(places, chosen, n_bins=grid.n_bins, largest=binned.largest, units=units, where=where)
+    for unit in chosen:
+        _refuse_crowded(places[unit], units.nwb_id[unit], where)
+    dtype = np.uint8 if binned.largest < 2**8 else np.uint16
+    counts = LazyCounts([places[unit] for unit in chosen], n_bins=grid.n_bins, dtype=dtype)
     return Observed(
         grid=grid,
         kind="spikes",
@@ -103,7 +108,7 @@ def count_spikes(units: Units, *, audio_s: np.ndarray, bin_width_s: float, min_r
         table=units.table,
         nwb_id=units.nwb_id,
         region=units.region,
-        values=counts.T,
+        values=indexing.LazilyIndexedArray(counts),
         valid=_valid(codes, code_of[chosen], grid.n_bins),
         recorded_s=recorded_s,
         exclusion_reason=reasons,
@@ -214,24 +219,15 @@ def _codes(units: Units, grid: Grid, *, audio_s: np.ndarray, recorded_s) -> tupl
     return codes, code_of
 
 
-def _counts(
-    places: list[np.ndarray], chosen: np.ndarray, *, n_bins: int, largest: int, units: Units, where: str
-) -> np.ndarray:
-    """Counts of the chosen units in the smallest type that holds them. Shape (n_chosen, n_bins)."""
-    counts = np.zeros((len(chosen), n_bins), np.uint8 if largest < 2**8 else np.uint16)
-    one = counts.dtype.type(1)
-    for row, unit in zip(counts, chosen, strict=True):
-        place = places[unit]
-        if (place[MAX_COUNT:] == place[:-MAX_COUNT]).any():
-            raise InputError(
-                "too many spikes in a bin",
-                where=f"{where}, unit {units.nwb_id[unit]}",
-                found=np.bincount(place).max(),
-                allowed=f"up to {MAX_COUNT}",
-                mend="a smaller neural.bin_width_s",
-            )
-        np.add.at(row, place.astype(np.intp), one)
-    return counts
+def _refuse_crowded(place: np.ndarray, name: str, where: str) -> None:
+    if (place[MAX_COUNT:] == place[:-MAX_COUNT]).any():
+        raise InputError(
+            "too many spikes in a bin",
+            where=f"{where}, unit {name}",
+            found=np.bincount(place).max(),
+            allowed=f"up to {MAX_COUNT}",
+            mend="a smaller neural.bin_width_s",
+        )
 
 
 def _valid(codes: list[np.ndarray], code_of: np.ndarray, n_bins: int) -> np.ndarray:

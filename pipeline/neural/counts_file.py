@@ -9,6 +9,7 @@ import xarray as xr
 from pipeline.storage import written_whole
 
 TILE = (8192, 32)  # bins, units: readers take runs of bins of all units
+RUN = 4 * TILE[0]
 PACKING = {"compression": "gzip", "compression_opts": 1}
 
 
@@ -23,18 +24,19 @@ def write_counts(counts: xr.Dataset, path: str | Path) -> None:
 
 
 def _write(file: h5netcdf.File, name: str, array: xr.DataArray) -> None:
-    values, attributes = array.values, dict(array.attrs)
-    if values.dtype == bool:
-        values, attributes = values.view(np.int8), attributes | {"dtype": "bool"}  # as xarray keeps bool in netCDF
-    if values.dtype.kind == "f":
-        attributes["_FillValue"] = values.dtype.type(np.nan)
-    n_bins, n_units = values.shape
+    dtype, attributes = array.dtype, dict(array.attrs)
+    if dtype.kind == "b":
+        dtype, attributes = np.dtype(np.int8), attributes | {"dtype": "bool"}  # as xarray keeps bool in netCDF
+    if dtype.kind == "f":
+        attributes["_FillValue"] = dtype.type(np.nan)
+    n_bins, n_units = array.shape
     chunks = (min(n_bins, TILE[0]), min(n_units, TILE[1]))
     variable = file.create_variable(
-        name, array.dims, values.dtype, chunks=chunks, fillvalue=attributes.get("_FillValue"), **PACKING
+        name, array.dims, dtype, chunks=chunks, fillvalue=attributes.get("_FillValue"), **PACKING
     )
     for key, value in attributes.items():
         if key != "_FillValue":
             variable.attrs[key] = value
-    for first in range(0, n_bins, TILE[0]):
-        variable[first : first + TILE[0]] = np.ascontiguousarray(values[first : first + TILE[0]])
+    for first in range(0, n_bins, RUN):
+        run = slice(first, first + RUN)
+        variable[run] = np.ascontiguousarray(array[run].values.view(dtype))

@@ -1,0 +1,36 @@
+"""Counts that are laid out when they are asked for: the bins of the spikes take a fraction of the memory."""
+
+import numpy as np
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+
+class LazyCounts(BackendArray):
+    """Shape (n_bins, n_units), out of the sorted numbers (from 0) of the bins in which each unit's spikes lie."""
+
+    def __init__(self, places: list[np.ndarray], *, n_bins: int, dtype: type):
+        self.places, self.dtype = places, np.dtype(dtype)
+        self.shape = (n_bins, len(places))
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._basic)
+
+    def _basic(self, key: tuple) -> np.ndarray:
+        bins, units = key
+        if not isinstance(bins, slice):
+            return self.dense(bins, bins + 1)[0, units]
+        start, stop, step = bins.indices(self.shape[0])
+        low, high = (start, stop) if step > 0 else (stop + 1, start + 1)
+        block = self.dense(low, max(high, low), units)
+        return block[:: -1 if step < 0 else 1][:: abs(step)]
+
+    def dense(self, first: int, stop: int, units: int | slice = slice(None)) -> np.ndarray:
+        """Counts of the bins `first` to `stop - 1`, Shape (stop - first, n_units); unit by unit in memory."""
+        places = self.places[units] if isinstance(units, slice) else [self.places[units]]
+        counts = np.zeros((len(places), stop - first), self.dtype)
+        ends = np.array([first, stop], np.int32)  # of the type of the places, so that these are not converted
+        one = self.dtype.type(1)
+        for row, place in zip(counts, places, strict=True):
+            low, high = np.searchsorted(place, ends)
+            np.add.at(row, place[low:high].astype(np.intp) - first, one)
+        return counts.T if isinstance(units, slice) else counts[0]
