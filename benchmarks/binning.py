@@ -6,8 +6,9 @@ Draws spikes as 30 kHz sample numbers, writes them as an NWB file without and wi
 each in a process of its own: wall time, CPU time and peak memory above that of the imports, of the run with the median
 wall time. Ways take turns, so that a load on the machine meets all of them. `wrong` compares with counts made by
 integer division of the sample numbers. Duet's and elephant's results hold the bins that have spikes; Duet's table of
-all bins is laid out when it is asked for, or as the file is written: a line each. Packages that are missing here are looked for in `--peers`, an interpreter that
-has them (pip install h5py pynapple elephant spikeinterface pynwb), else left out with a line.
+all bins is laid out when it is asked for, or as the file is written: a line each. Packages that are missing here are
+looked for in `--peers`, an interpreter that has them (pip install h5py pynapple elephant spikeinterface pynwb), else
+left out with a line.
 """
 
 import argparse
