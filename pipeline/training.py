@@ -75,8 +75,8 @@ class _Forward(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, data, present, session, step, generator) -> tuple[Tensor, dict[str, Tensor]]:
-        objective = self.model.objective(Batch(data, present, session), step, generator)
+    def forward(self, data, present, session, labels, step, generator) -> tuple[Tensor, dict[str, Tensor]]:
+        objective = self.model.objective(Batch(data, present, session, labels), step, generator)
         return objective.value, objective.terms
 
 
@@ -230,7 +230,7 @@ def _run_epoch(fabric, forward, optimizer, training, now, schedule, seed) -> dic
         piece = batch.take(rows.to(next(iter(batch.present.values())).device)).to(fabric.device)
         for group in optimizer.param_groups:
             group["lr"] = schedule.learning_rate * _pace(done)
-        value, terms = forward(piece.data, piece.present, piece.session, done, noise)
+        value, terms = forward(piece.data, piece.present, piece.session, piece.labels, done, noise)
         optimizer.zero_grad()
         fabric.backward(-value.mean())
         fabric.clip_gradients(forward, optimizer, max_norm=schedule.clip_norm)

@@ -82,7 +82,8 @@ def assemble(spec: dict[str, Any], generator: torch.Generator | None = None) -> 
                 lag_basis=lags, courses=courses, generator=generator, **NEURAL_LIKELIHOODS[likelihood], **shared
             )
         modalities.append(Modality(name, encoder, decoder, likelihood, spec["weights"][name]))
-    joint = {"joint_encoder": _joint_encoder(spec, sessions, generator)} if cls.needs_joint_encoder else {}
+    needs = {"joint_encoder": cls.needs_joint_encoder, "surrogate_encoder": cls.needs_surrogate_encoder}
+    joint = {name: _joint_encoder(spec, sessions, generator) for name, needed in needs.items() if needed}
     return cls(
         modalities,
         latent_dim=spec["latent_dim"],

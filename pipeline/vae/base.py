@@ -16,7 +16,7 @@ __all__ = ["Batch", "Experts", "Modality", "MultimodalVAE", "Objective", "Poster
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples of one session: data (n, *features) and presence (n,) by modality.
+    """Samples of one session: data (n, *features) and presence (n,) by modality; labels int (n,), -1 where missing.
 
     Rows that are not present may hold anything; NaN elements of present rows are missing too.
     """
@@ -24,6 +24,7 @@ class Batch:
     data: dict[str, Tensor]
     present: dict[str, Tensor]
     session: str | None = None
+    labels: Tensor | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.present.values())))
@@ -41,6 +42,7 @@ class Batch:
             self,
             data={name: change(x) for name, x in self.data.items()},
             present={name: change(x) for name, x in self.present.items()},
+            labels=None if self.labels is None else change(self.labels),
         )
 
 
@@ -92,6 +94,7 @@ class MultimodalVAE(nn.Module):
     cross_generates = True  # whether z inferred from one modality can be decoded to another
     needs_pairs = False  # whether samples with a missing modality cannot be trained on
     needs_joint_encoder = False  # whether the constructor takes a `joint_encoder` of all modalities
+    needs_surrogate_encoder = False  # whether it takes another such network, `surrogate_encoder`
 
     def __init__(
         self,

@@ -157,7 +157,7 @@ def _check_options(family: str, options: dict[str, Any]) -> None:
         known |= {p.name for p in parameters if p.kind == p.KEYWORD_ONLY}
         if not any(p.kind == p.VAR_KEYWORD for p in parameters):
             break
-    known -= {"latent_dim", "beta", "warmup_fraction", "joint_encoder"}
+    known -= {"latent_dim", "beta", "warmup_fraction", "joint_encoder", "surrogate_encoder"}
     for name in options:
         if name not in known:
             raise InputError(f"models.options.{family}: unknown option", found=name, allowed=sorted(known))

@@ -1,0 +1,30 @@
+"""Faults planted in pipeline/vae/mfm.py, each of which tests/vae/test_mfm.py must notice."""
+
+MUTATIONS = [
+    ("noisy.detach()", "noisy", "gradient from the surrogate into its targets"),
+    ("self.beta_at(step) * penalty", "penalty", "penalty not annealed"),
+    ("self.beta_at(step) * penalty", "0.0", "penalty dropped"),
+    ('penalty = self.mmd_weight * terms["mmd"]', 'penalty = terms["mmd"]', "MMD unscaled"),
+    ("penalty = sum(kls.values())", 'penalty = kls["kl_shared"]', "KL of the private factors dropped"),
+    ('z = q.means[0] if self.prior_penalty == "mmd" else noisy', "z = noisy", "codes that are not deterministic"),
+    ('z = q.means[0] if self.prior_penalty == "mmd" else noisy', "z = q.means[0]", "latents that are not sampled"),
+    ("squared_mmd(z, torch.randn", "squared_mmd(z[:, self.shared], torch.randn", "MMD of z_y alone"),
+    ("sum(1) / (n - 1)", "sum(1) / n", "biased MMD"),
+    ("apart = 1 - torch.eye(n, device=z.device, dtype=z.dtype)", "apart = 1", "diagonal in the MMD"),
+    ("within - 2 * kernel(z, prior).mean(1)", "within - kernel(z, prior).mean(1)", "cross term of the MMD halved"),
+    ("kernel(z, z) + kernel(prior, prior)", "kernel(z, z)", "prior term of the MMD dropped"),
+    ("2 * d * scale / (2 * d * scale + squared)", "2 * scale / (2 * scale + squared)", "kernel not scaled by d"),
+    ('self.label_weight * terms["label"]', 'terms["label"]', "label unscaled"),
+    ("each.masked_fill(~known, 0)", "each", "missing labels counted"),
+    ("self.label_head(z[:, self.shared])", "self.label_head(z[:, -2:])", "label from the private latents"),
+    ("sum(surrogates.values()) / len(surrogates)", "sum(surrogates.values())", "surrogates summed"),
+    ("sum(surrogates.values()) / len(surrogates)", "0.0", "surrogates not trained"),
+    ("self.weighted(terms)", "sum(terms.values())", "likelihood weights forgotten"),
+    (
+        "found, ours = (joint[0], self._spread_of(joint[1])), ~self.shared",
+        "found, ours = joint, ~self.shared",
+        "spread",
+    ),
+    ("~self.shared\n            else", "self.speaks.any(0)\n            else", "z_y not from the joint encoder"),
+    ("~self._unknown(names)", "self.shared", "private latents of what is given from the surrogate"),
+]
