@@ -41,7 +41,8 @@ def find_sheet(name: str) -> str:
 
 def files_of(session) -> list[Path]:
     """Every file that the sheet names for a session."""
-    return [*session.audio, *neural_files(session), *labels_of(session), *pulses_of(session)]
+    listing = [session.audio_listing] if session.audio_listing else []
+    return [*listing, *session.audio, *neural_files(session), *labels_of(session), *pulses_of(session)]
 
 
 def labels_of(session) -> list[Path]:

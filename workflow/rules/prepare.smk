@@ -45,7 +45,7 @@ rule spectrogram:
     params:
         settings=choices("spectrogram"),
         code=code("spectrogram"),
-        row=row("audio", "audio_series"),
+        row=row("audio", "audio_start_s", "audio_series"),
     shell:
         "duet spectrogram --config {params.settings:q} --sheet {input.sheet:q} --session {wildcards.session:q} "
         "--out {output:q} > {log:q} 2>&1 || shown {log:q}"
@@ -72,7 +72,7 @@ rule calls:
     params:
         settings=choices("calls"),
         code=code("calls"),
-        row=row("annotations"),
+        row=row("audio", "audio_start_s", "audio_series", "annotations"),
     shell:
         "duet calls --config {params.settings:q} --sheet {input.sheet:q} --session {wildcards.session:q} "
         "--spectrogram {input.spectrogram:q} --out {output:q} > {log:q} 2>&1 || shown {log:q}"
