@@ -202,7 +202,6 @@ def check_size(dataset: Any, n_values: int, *, where: str) -> None:
     if claimed <= SMALL_BYTES:
         return
     stored = dataset.id.get_storage_size() if isinstance(dataset, h5py.Dataset) else dataset.nbytes_stored
-    stored = stored() if callable(stored) else stored  # an attribute in zarr 2, a method in zarr 3
     if 0 <= stored * LARGEST_COMPRESSION < claimed:
         raise InputError(
             "this array claims more values than the file holds",
