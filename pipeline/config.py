@@ -49,10 +49,12 @@ class Audio(Section):
 
 class Calls(Section):
     min_duration_s: float = Field(0.005, gt=0, description="shorter sounds are no calls, s")
-    max_duration_s: float = Field(0.4, gt=0, description="longer sounds are no calls, s")
+    max_duration_s: float = Field(
+        0.4, gt=0, le=12, description="longer sounds are no calls, s; a tone that lasts much longer is noise"
+    )
     merge_gap_s: float = Field(0.015, ge=0, description="gaps shorter than this do not divide a call, s")
-    activity_threshold: float = Field(2.5, gt=0, description="noise SDs above which a frame counts as active")
-    peak_threshold: float = Field(4.5, gt=0, description="noise SDs that a call must reach")
+    activity_threshold: float = Field(2.1, gt=0, description="noise SDs above which a frame counts as active")
+    peak_threshold: float = Field(4.2, gt=0, description="noise SDs that a call must reach")
     bout_gap_s: float = Field(1.0, gt=0, description="silence that ends a bout, s")
 
 

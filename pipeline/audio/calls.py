@@ -1,80 +1,182 @@
-"""Detection of calls in a stored spectrogram.
+"""Detection of calls in the sound of a recording.
 
-A call is a stretch in which most frames stand out of the noise and some stand out far; the noise is that of
-`pipeline.audio.saliency`. Broadband clicks, level jumps and steady tones belong to the noise there.
+A call is a stretch in which most frames stand out of the noise (`pipeline.audio.saliency`), some stand out far, and
+the frequency that stands out most moves steadily. Frames that are too wide (clicks, noise) do not count, nor do those
+with louder sound far below the range, whose overtones reach into it (squeaks).
 """
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
 
-from pipeline.audio.saliency import Saliency, fit_saliency, odd_frames, score
-from pipeline.audio.spectrogram_file import open_spectrogram
+from pipeline.audio.saliency import UNIT_FRAMES, features
+from pipeline.audio.scan import Scan
 
-BLOCK_FRAMES = 512  # a block's arrays stay in the cache
-ACTIVE_S = 0.005  # a frame is active where most of the frames so near are
-PEAK_S = 0.003  # a call stays above the peak threshold for so long in all
+ACTIVE_FRAMES = 11  # a frame is active where most of so many around it stand out
+HALF = ACTIVE_FRAMES // 2
+PEAK_FRAMES = 6  # a call stays above the peak threshold for so long in all
+TAIL_SD = 16.0  # the edges of a call are where it last comes so near to its peak: echoes are fainter
+LINK_BINS = 4  # the peak moves no more from frame to frame of a call
+LEAST_LINKED = 0.7  # of the frames of a call; peaks of noise are linked by chance, every second one
+PRESENT_SD = 1.5
+WIDEST = 0.4  # share of the range that stands out at once in a call
+SQUEAK_SHARE = 0.3  # of the frames of a run; fewer are chance
+REMNANT_FRAMES = 24  # of a call beside a squeak; fewer are the squeak's own edge
+SQUEAK_SD = 2.5  # what stands out so far below the range and is louder makes overtones in it
+OUTSIDE = np.float32(0)  # saliency of frames that are not analysed
 
 
 def detect_calls(
-    spectrogram_path: str | Path,
+    scan: Scan,
     *,
     activity_threshold: float,
     peak_threshold: float,
     merge_gap_s: float,
     min_duration_s: float,
     max_duration_s: float,
-    block_frames: int = BLOCK_FRAMES,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find calls; returns their first and last frame centres on the audio clock, s, each of shape (n_calls,).
 
     Frames above `activity_threshold` (noise SDs) are joined where they are dense; stretches that reach
-    `peak_threshold` and last `min_duration_s` are kept, those less than `merge_gap_s` apart are merged, and those
-    longer than `max_duration_s` dropped. The result does not depend on `block_frames`.
+    `peak_threshold` are kept, those less than `merge_gap_s` apart are merged unless the whole would last longer than
+    `max_duration_s`, and those shorter than `min_duration_s` or longer than `max_duration_s` are dropped.
     """
-    with open_spectrogram(spectrogram_path) as spectrogram:
-        if spectrogram.n_frames == 0:
-            return np.empty(0), np.empty(0)
-        saliency = fit_saliency(spectrogram)
-        scores = _scores(saliency, block_frames)
-        hop_s = spectrogram.hop_s
-        spans = _active_runs(scores, activity_threshold, hop_s)
-        strong = np.concatenate([[0], np.cumsum(scores > peak_threshold)])
-        spans = spans[strong[spans[:, 1]] - strong[spans[:, 0]] >= max(2, round(PEAK_S / hop_s))]
-        # Before merging, so that two clicks in a row do not make a call.
-        spans = spans[_durations(spans, hop_s) >= min_duration_s]
-        spans = _merged(spans, merge_gap_s / hop_s)
-        spans = spans[_durations(spans, hop_s) <= max_duration_s]
-        return spectrogram.time_s(spans[:, 0]), spectrogram.time_s(spans[:, 1] - 1)
+    hop_s = scan.hop_s
+    merged: list[tuple[int, int]] = []
+    for start, stop in _runs(scan, _RunFinder(activity_threshold, peak_threshold)):
+        if (
+            merged
+            and (start - merged[-1][1]) * hop_s < merge_gap_s
+            and _lasts(merged[-1][0], stop, hop_s) <= max_duration_s
+        ):
+            merged[-1] = (merged[-1][0], stop)
+        else:
+            merged.append((start, stop))
+    lasting = [run for run in merged if min_duration_s <= _lasts(*run, hop_s) <= max_duration_s]
+    frames = np.array(lasting, float).reshape(-1, 2)
+    return scan.first_s + hop_s * frames[:, 0], scan.first_s + hop_s * (frames[:, 1] - 1)
 
 
-def _scores(saliency: Saliency, block_frames: int) -> np.ndarray:
-    """Saliency of every frame; one number a frame is all that is kept of the whole recording."""
-    n_frames = saliency.spectrogram.n_frames
-    scores = np.empty(n_frames, np.float32)
-    for start in range(0, n_frames, block_frames):
-        stop = min(start + block_frames, n_frames)
-        scores[start:stop] = score(saliency.standardised(start, stop))
-    return scores
+def _lasts(start: int, stop: int, hop_s: float) -> float:
+    """From the first to the last frame, s, rounded: sums of hops must compare equal to settings."""
+    return round((stop - 1 - start) * hop_s, 9)
 
 
-def _active_runs(scores: np.ndarray, threshold: float, hop_s: float) -> np.ndarray:
-    """Stretches where more than half of the frames within ACTIVE_S are above the threshold: [start, stop)."""
-    width = odd_frames(ACTIVE_S, hop_s)
-    share = uniform_filter1d((scores > threshold).astype(np.float64), width, mode="nearest")
-    steps = np.diff((share > 0.5).astype(np.int8), prepend=0, append=0)
+def _runs(scan: Scan, finder: "_RunFinder") -> Iterator[tuple[int, int]]:
+    """Runs of all units that may hold calls and of their neighbours, as far as what is found there reaches."""
+    done = 0  # units before this one are over
+    for k in range(scan.n_segments):
+        segment = scan.segment(k)
+        for unit in segment.start + np.flatnonzero(segment.seeds):
+            if unit < done:
+                continue
+            first, scored = unit, [_scored(scan, unit)]
+            # What comes before `done` has ended there, so that nothing beyond it belongs to this run.
+            while first > done and finder.active(scored[0][0])[: HALF + 1].any():
+                first -= 1
+                scored.insert(0, _scored(scan, first))
+            for i, frames in enumerate(scored):
+                yield from finder.push((first + i) * UNIT_FRAMES, *frames)
+            done = unit + 1
+            while done < scan.n_units and finder.is_open():
+                yield from finder.push(done * UNIT_FRAMES, *_scored(scan, done))
+                done += 1
+    yield from finder.finish()
+
+
+def _scored(scan: Scan, unit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each frame of a unit its saliency (0 where it cannot belong to a call), the bin of that, and if it squeaks."""
+    tool, segment = scan.multitaper, scan.segment_of(unit)
+    frames = unit * UNIT_FRAMES + np.arange(UNIT_FRAMES)
+    sound = scan.has_sound(frames) & (frames < scan.n_frames)
+    if segment.noise is None or not sound.any():
+        return np.full(UNIT_FRAMES, OUTSIDE), np.zeros(UNIT_FRAMES, int), np.zeros(UNIT_FRAMES, bool)
+    levels = tool.unit_levels(scan.samples(unit, unit + 1))
+    reached = features(segment.noise.standardised(levels[:, tool.band], unit))
+    peak_bin, every = reached.argmax(axis=1), np.arange(UNIT_FRAMES)
+    saliency = reached[every, peak_bin]
+    wide = (reached > PRESENT_SD).mean(axis=1) > WIDEST
+    saliency[wide | ~sound] = OUTSIDE
+    squeaks = np.zeros(UNIT_FRAMES, bool)
+    if segment.below is not None:
+        below = features(segment.below.standardised(levels[:, tool.below], unit))
+        low_bin = below.argmax(axis=1)
+        inner = levels[1:-1]
+        louder = inner[:, tool.below][every, low_bin] > inner[:, tool.band][every, peak_bin]
+        squeaks = louder & (below[every, low_bin] > SQUEAK_SD)
+    return saliency, peak_bin, squeaks
+
+
+class _RunFinder:
+    """Finds runs of active frames in a stream of units; frames that never come count as silent.
+
+    Only the frames since the last inactive one are kept.
+    """
+
+    def __init__(self, activity_threshold: float, peak_threshold: float):
+        self._activity, self._peak = activity_threshold, peak_threshold
+        self._first = 0  # frame of saliency[0]
+        self._saliency, self._bin, self._squeaks = np.empty(0, np.float32), np.empty(0, int), np.empty(0, bool)
+        self._known = 0  # frames before this one are context only
+
+    def active(self, saliency: np.ndarray) -> np.ndarray:
+        """Whether most frames around each one stand out, bool, shape (n_frames,)."""
+        above = np.pad((saliency > self._activity).astype(np.int64), HALF)
+        summed = np.concatenate([[0], np.cumsum(above)])
+        return summed[ACTIVE_FRAMES:] - summed[:-ACTIVE_FRAMES] > HALF
+
+    def is_open(self) -> bool:
+        """Whether a run may go on after the last frame."""
+        return bool(self.active(self._saliency)[-HALF - 1 :].any())
+
+    def push(
+        self, first: int, saliency: np.ndarray, peak_bin: np.ndarray, squeaks: np.ndarray
+    ) -> Iterator[tuple[int, int]]:
+        """Take the frames of the next unit; yields the runs that are over."""
+        if first != self._first + len(self._saliency):
+            yield from self.finish()
+            self._first = first
+        self._saliency = np.concatenate([self._saliency, saliency])
+        self._bin = np.concatenate([self._bin, peak_bin])
+        self._squeaks = np.concatenate([self._squeaks, squeaks])
+        active = self.active(self._saliency)
+        active[: self._known] = False
+        settled = np.flatnonzero(~active[: len(active) - HALF])
+        if not len(settled):
+            return
+        over = settled[-1]
+        yield from self._found(active[:over])
+        # The frames up to the last inactive one are over; the HALF before it are context.
+        kept = max(over - HALF, 0)
+        self._known = over - kept
+        self._first += kept
+        self._saliency, self._bin, self._squeaks = self._saliency[kept:], self._bin[kept:], self._squeaks[kept:]
+
+    def finish(self) -> Iterator[tuple[int, int]]:
+        """Yields the runs that are left; what comes next is not connected."""
+        active = self.active(self._saliency)
+        active[: self._known] = False
+        yield from self._found(active)
+        self._first += len(self._saliency)
+        self._saliency, self._bin, self._squeaks = self._saliency[:0], self._bin[:0], self._squeaks[:0]
+        self._known = 0
+
+    def _found(self, active: np.ndarray) -> Iterator[tuple[int, int]]:
+        for start, stop in _spans(active):
+            squeaks = self._squeaks[start:stop]
+            pieces = np.array([[start, stop]])
+            if squeaks.mean() > SQUEAK_SHARE:
+                pieces = start + _spans(~squeaks)
+                pieces = pieces[pieces[:, 1] - pieces[:, 0] >= REMNANT_FRAMES]
+            for first, last in pieces:
+                saliency, bins = self._saliency[first:last], self._bin[first:last]
+                linked = np.abs(np.diff(bins)) <= LINK_BINS
+                if (saliency > self._peak).sum() >= PEAK_FRAMES and linked.mean() >= LEAST_LINKED:
+                    near = first + np.flatnonzero(saliency > saliency.max() - TAIL_SD)
+                    yield self._first + int(near[0]), self._first + int(near[-1]) + 1
+
+
+def _spans(flags: np.ndarray) -> np.ndarray:
+    """Runs of true as [start, stop), shape (n_runs, 2)."""
+    steps = np.diff(flags.astype(np.int8), prepend=0, append=0)
     return np.stack([np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)], axis=1)
-
-
-def _durations(spans: np.ndarray, hop_s: float) -> np.ndarray:
-    """Time from the first to the last frame of each span, s, rounded: sums of hops must compare equal to settings."""
-    return np.round((spans[:, 1] - 1 - spans[:, 0]) * hop_s, 9)
-
-
-def _merged(spans: np.ndarray, gap: float) -> np.ndarray:
-    """Join stretches whose gap is below `gap` frames."""
-    if not len(spans):
-        return spans
-    apart = spans[1:, 0] - spans[:-1, 1] >= gap
-    return np.stack([spans[np.r_[True, apart], 0], spans[np.r_[apart, True], 1]], axis=1)

@@ -1,24 +1,30 @@
-"""What is measured of each call, all from the stored spectrogram.
+"""What is measured of each call, from one fixed analysis of the sound.
 
-Tools differ in these definitions; these are Duet's. The contour is that of `trace_contour`; power is counted above
-the mean noise of each band, with the stored noise floor (a median) raised by 1.6 dB to the mean of the exponential
-distribution that noise power has.
+Tools differ in these definitions; these are Duet's. Where sound is comes from the multitaper saliency
+(`pipeline.audio.saliency`); frequencies, levels and spectra come from a Hann window of the same length at the same
+frames, since tapers blur frequency. Power counts above the mean noise power of each frequency. None of it depends on
+the spectrogram that is stored and shown.
 """
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
+import scipy.fft
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.signal import get_window
 
 from pipeline.audio.contours import trace_contour
-from pipeline.audio.saliency import Saliency, fit_saliency, score
-from pipeline.audio.spectrogram_file import Spectrogram, open_spectrogram
+from pipeline.audio.saliency import UNIT_FRAMES, features
+from pipeline.audio.scan import MEAN_AMPLITUDE, Scan
+from pipeline.audio.spectrogram_file import Spectrogram
 from pipeline.storage import written_whole
 
-MEAN_OVER_MEDIAN = 1 / np.log(2)
-NOISE_SDS = 3.0  # above which a band counts as part of a call's spectrum
+NOISE_SDS = 3.0  # above which a bin counts as part of a call's spectrum
 KHZ_PER_MS = 1e6  # sinuosity is measured where 1 ms is as long as 1 kHz, as calls are commonly drawn
+LONGEST_S = 10.0  # of an annotation that is measured: bounds the memory
 
 DEFINITIONS = {
     "call": "number of the call in the session, from 0",
@@ -26,50 +32,62 @@ DEFINITIONS = {
     "start_s": "first frame centre of the call (annotations: as given), s on the audio clock",
     "stop_s": "last frame centre of the call (annotations: as given), s on the audio clock",
     "duration_s": "stop_s - start_s, s",
+    "contour_duration_s": "from the first to the last point of the contour, s",
     "peak_hz": "frequency of the contour where it is loudest, Hz",
     "mean_hz": "mean frequency of the contour, Hz",
+    "median_hz": "median frequency of the contour (also called principal frequency), Hz",
+    "centroid_hz": "mean frequency of the contour weighted by its amplitude, Hz",
     "low_hz": "lowest frequency of the contour, Hz",
     "high_hz": "highest frequency of the contour, Hz",
-    "bandwidth_hz": "width that holds 5 to 95 % of the call's energy, of the bands that exceed the noise by 3 SD, Hz",
-    "slope_hz_s": "slope of the contour by least squares, Hz/s; empty for a contour of one frame",
+    "delta_hz": "high_hz - low_hz, Hz",
+    "bandwidth_hz": "width that holds 5 to 95 % of the call's energy, of the bins that exceed the noise by 3 SD, Hz",
+    "slope_hz_s": "slope of the contour by least squares, Hz/s; empty for a contour of one point",
     "sinuosity": "length of the contour over the distance of its ends, with 1 ms as long as 1 kHz; 1 is straight",
-    "level_db": "mean level of the contour over the noise floor of its frequency, dB",
-    "entropy": "Shannon entropy of that energy over frequency, 0 (one band) to 1 (all bands alike)",
+    "n_jumps": "places where the contour breaks off and goes on more than 5 % higher or lower",
+    "level_db": "mean level of the contour over the mean noise power of its frequency, dB",
+    "entropy": "Shannon entropy of that energy over frequency, 0 (one bin) to 1 (all bins alike)",
     "tonality": "1 - geometric / arithmetic mean of the amplitude over frequency, mean over frames; 1 is a pure tone",
-    "confidence": "highest saliency of its frames, noise SDs",
+    "confidence": "highest saliency of its frames, noise SDs; only calls above calls.peak_threshold are found",
+    "clipped": "share of its frames in spectrogram.nc that are not usable (clipped, dropped out), 0 to 1",
     "label": "label of the annotation; empty for detected calls",
     "contour_s": "times of the contour, s on the audio clock",
     "contour_hz": "frequency of the contour at those times, Hz",
-    "contour_db": "level of the contour at those times over the noise floor, dB",
+    "contour_db": "level of the contour at those times over the mean noise power of its frequency, dB",
 }
-_TYPES = {"call": pa.int64(), "bout": pa.int64(), "label": pa.string()}
+_TYPES = {"call": pa.int64(), "bout": pa.int64(), "n_jumps": pa.int64(), "label": pa.string()}
+_LISTS = ("contour_s", "contour_hz", "contour_db")
 SCHEMA = pa.schema(
-    [
-        (name, pa.list_(pa.float64()) if name.startswith("contour_") else _TYPES.get(name, pa.float64()))
-        for name in DEFINITIONS
-    ]
+    [(name, pa.list_(pa.float64()) if name in _LISTS else _TYPES.get(name, pa.float64())) for name in DEFINITIONS]
 )
 
 
 def measure_calls(
-    spectrogram_path: str | Path,
+    scan: Scan | None,
     *,
     start_s: np.ndarray,
     stop_s: np.ndarray,
     labels: list[str],
+    clipped: np.ndarray,
     bout_gap_s: float,
 ) -> pa.Table:
     """Measure calls that start and stop at `start_s` and `stop_s` (s, audio clock, sorted by start), shape (n_calls,).
 
-    Returns a table with the columns of `DEFINITIONS`, one row a call.
+    Returns a table with the columns of `DEFINITIONS`, one row a call; what lies where there is no sound, in gaps
+    between files, has empty features and a warning. `scan` may be None where there are no calls.
     """
+    measure = _Measure(scan) if len(start_s) else None
     rows: list[dict] = []
-    with open_spectrogram(spectrogram_path) as spectrogram:
-        saliency = fit_saliency(spectrogram) if len(start_s) else None
-        for start, stop, label in zip(start_s, stop_s, labels, strict=True):
-            rows.append(_measure(spectrogram, saliency, float(start), float(stop)) | {"label": label})
-    for number, (row, bout) in enumerate(zip(rows, number_bouts(start_s, stop_s, bout_gap_s), strict=True)):
-        row |= {"call": number, "bout": int(bout)}
+    bouts = number_bouts(start_s, stop_s, bout_gap_s)
+    for number, (start, stop, label) in enumerate(zip(start_s, stop_s, labels, strict=True)):
+        row = {"call": number, "bout": int(bouts[number]), "label": label, "clipped": float(clipped[number])}
+        row |= {"start_s": float(start), "stop_s": float(stop), "duration_s": float(stop - start)}
+        rows.append(row | measure(float(start), min(float(stop), float(start) + LONGEST_S)))
+    n_silent = sum(row.get("peak_hz") is None for row in rows)
+    if n_silent:
+        warnings.warn(f"{n_silent} of {len(rows)} calls lie where there is no sound: not measured", stacklevel=2)
+    n_long = int((np.asarray(stop_s) - start_s > LONGEST_S).sum())
+    if n_long:
+        warnings.warn(f"{n_long} calls last longer than {LONGEST_S:g} s: measured up to there", stacklevel=2)
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
@@ -85,56 +103,100 @@ def number_bouts(start_s: np.ndarray, stop_s: np.ndarray, bout_gap_s: float) -> 
     return np.concatenate([[0], np.cumsum(silence_s > bout_gap_s)])[: len(start_s)]
 
 
-def _measure(spectrogram: Spectrogram, saliency: Saliency, start_s: float, stop_s: float) -> dict:
-    first, stop = _frames(spectrogram, start_s, stop_s)
-    frequency_hz, floor_db = spectrogram.frequency_hz, spectrogram.noise_floor_db
-    level_db = spectrogram.power_db(first, stop)  # (n_frames, n_bands)
-    power = 10 ** (level_db.astype(np.float64) / 10)
-    excess = np.maximum(power - MEAN_OVER_MEDIAN * 10 ** (floor_db / 10), 0)
-    salience = saliency.standardised(first, stop)
-    frames, contour_hz = trace_contour(saliency=salience, excess=excess, frequency_hz=frequency_hz)
-    contour_s = spectrogram.time_s(first + frames)
-    bins = np.abs(contour_hz[:, None] - frequency_hz).argmin(axis=1)
-    contour_db = (level_db[frames, bins] - floor_db[bins]).astype(np.float64)
-    profile = _profile(power, floor_db)
-    amplitude = np.sqrt(power)
-    return {
-        "start_s": start_s,
-        "stop_s": stop_s,
-        "duration_s": stop_s - start_s,
-        "peak_hz": contour_hz[contour_db.argmax()],
-        "mean_hz": contour_hz.mean(),
-        "low_hz": contour_hz.min(),
-        "high_hz": contour_hz.max(),
-        "bandwidth_hz": _bandwidth(profile, frequency_hz),
-        "slope_hz_s": np.polyfit(contour_s - contour_s[0], contour_hz, 1)[0] if len(frames) > 1 else None,
-        "sinuosity": _sinuosity(contour_s, contour_hz),
-        "level_db": contour_db.mean(),
-        "entropy": _entropy(profile),
-        "tonality": np.mean(1 - np.exp(np.log(amplitude).mean(axis=1)) / amplitude.mean(axis=1)),
-        "confidence": float(score(salience).max()),
-        "contour_s": contour_s,
-        "contour_hz": contour_hz,
-        "contour_db": contour_db,
-    }
+def clipped_shares(spectrogram: Spectrogram, start_s: np.ndarray, stop_s: np.ndarray) -> np.ndarray:
+    """Share of each call's frames of the stored spectrogram that are not usable, shape (n_calls,)."""
+    bad = np.concatenate([[0], np.cumsum(~spectrogram.usable)])
+    first, stop = _frames(start_s, stop_s, spectrogram.first_time_s, spectrogram.hop_s, spectrogram.n_frames)
+    return (bad[stop] - bad[first]) / np.maximum(stop - first, 1)
 
 
-def _frames(spectrogram: Spectrogram, start_s: float, stop_s: float) -> tuple[int, int]:
-    """Frames whose centres lie in [start_s, stop_s], at least the nearest one, as [first, stop)."""
-    position = (np.array([start_s, stop_s]) - spectrogram.first_time_s) / spectrogram.hop_s
-    first = int(np.ceil(position[0] - 1e-6))
-    last = int(np.floor(position[1] + 1e-6))
-    if last < first:
-        first = last = round(position.mean())
-    first = int(np.clip(first, 0, spectrogram.n_frames - 1))
-    return first, int(np.clip(last, first, spectrogram.n_frames - 1)) + 1
+def _frames(start_s, stop_s, first_s: float, hop_s: float, n_frames: int):
+    """Frames whose centres lie in [start_s, stop_s], at least the nearest one, as [first, stop); scalars or arrays."""
+    first = np.ceil((np.asarray(start_s) - first_s) / hop_s - 1e-6)
+    last = np.floor((np.asarray(stop_s) - first_s) / hop_s + 1e-6)
+    middle = np.round(((np.asarray(start_s) + stop_s) / 2 - first_s) / hop_s)
+    first, last = np.where(last < first, middle, first), np.where(last < first, middle, last)
+    first = np.clip(first, 0, n_frames - 1).astype(int)
+    return first, np.clip(last, first, n_frames - 1).astype(int) + 1
 
 
-def _profile(power: np.ndarray, floor_db: np.ndarray) -> np.ndarray:
-    """Mean power over frames above what noise alone reaches in so short a mean, shape (n_bands,)."""
-    # The mean of n exponential draws has a relative SD of n^-1/2; overlapping frames make it a little larger.
-    highest = 1 + NOISE_SDS / np.sqrt(len(power))
-    return np.maximum(power.mean(axis=0) - MEAN_OVER_MEDIAN * highest * 10 ** (floor_db / 10), 0)
+class _Measure:
+    """Measures one call after the other."""
+
+    def __init__(self, scan: Scan):
+        self._scan = scan
+        tool = scan.multitaper
+        self._frequency_hz = tool.frequency_hz[tool.band]
+        window = get_window("hann", tool.n_window)
+        # Of unit energy, so that noise has the power of its variance.
+        self._window = (window / np.sqrt((window**2).sum())).astype(np.float32)
+
+    def __call__(self, start_s: float, stop_s: float) -> dict:
+        scan, frequency_hz = self._scan, self._frequency_hz
+        first, stop = (int(f) for f in _frames(start_s, stop_s, scan.first_s, scan.hop_s, scan.n_frames))
+        kept, saliency, power, noise = self._analysed(first, stop)
+        if not len(kept):
+            return {}
+        excess = np.maximum(power - noise, 0)
+        frames, contour_hz, n_jumps = trace_contour(saliency=saliency, excess=excess, frequency_hz=frequency_hz)
+        contour_s = scan.first_s + (first + kept[frames]) * scan.hop_s
+        bins = np.abs(contour_hz[:, None] - frequency_hz).argmin(axis=1)
+        contour_db = 10 * np.log10(power[frames, bins] / noise[frames, bins])
+        amplitude = 10 ** (contour_db / 20)
+        # The mean of n exponential draws has a relative SD of n^-1/2; overlapping frames make it a little larger.
+        spread = NOISE_SDS / np.sqrt(len(power))
+        profile = np.maximum(power.mean(axis=0) - (1 + spread) * noise.mean(axis=0), 0)
+        magnitude = np.sqrt(power)
+        return {
+            "contour_duration_s": contour_s[-1] - contour_s[0],
+            "peak_hz": contour_hz[contour_db.argmax()],
+            "mean_hz": contour_hz.mean(),
+            "median_hz": np.median(contour_hz),
+            "centroid_hz": (amplitude * contour_hz).sum() / amplitude.sum(),
+            "low_hz": contour_hz.min(),
+            "high_hz": contour_hz.max(),
+            "delta_hz": np.ptp(contour_hz),
+            "bandwidth_hz": _bandwidth(profile, frequency_hz),
+            "slope_hz_s": _slope(contour_s, contour_hz),
+            "sinuosity": _sinuosity(contour_s, contour_hz),
+            "n_jumps": n_jumps,
+            "level_db": contour_db.mean(),
+            "entropy": _entropy(profile),
+            "tonality": np.mean(1 - np.exp(np.log(magnitude).mean(axis=1)) / magnitude.mean(axis=1)),
+            "confidence": float(saliency.max()),
+            "contour_s": contour_s,
+            "contour_hz": contour_hz,
+            "contour_db": contour_db,
+        }
+
+    def _analysed(self, first: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Of the frames [first, stop) those that hold sound, counted from `first`; their saliency, power and noise.
+
+        The last three have the shape (n_frames, n_bins); power and noise are of a window of unit energy.
+        """
+        scan, tool = self._scan, self._scan.multitaper
+        units = range(first // UNIT_FRAMES, (stop - 1) // UNIT_FRAMES + 1)
+        samples = scan.samples(units[0], units[-1] + 1)
+        saliency, noise, known = [], [], []
+        for i, unit in enumerate(units):
+            segment = scan.segment_of(unit)
+            known.append(np.full(UNIT_FRAMES, segment.noise is not None))
+            if segment.noise is None:
+                blank = np.ones((UNIT_FRAMES, len(self._frequency_hz)), np.float32)
+                saliency.append(blank)
+                noise.append(blank)
+                continue
+            levels = tool.unit_levels(samples[i * tool.unit_samples :][: tool.span_samples])
+            saliency.append(features(segment.noise.standardised(levels[:, tool.band], unit)))
+            floor = 10 ** (segment.noise.floor_db / 10) / MEAN_AMPLITUDE**2
+            noise.append(np.broadcast_to(floor, saliency[-1].shape))
+        inner = slice(first - units[0] * UNIT_FRAMES, stop - units[0] * UNIT_FRAMES)
+        kept = np.flatnonzero(np.concatenate(known)[inner] & scan.has_sound(np.arange(first, stop)))
+        windows = sliding_window_view(samples, tool.n_window)[tool.n_hop :: tool.n_hop][inner][kept]
+        spectrum = scipy.fft.rfft(windows * self._window, axis=1, workers=1)[:, tool.bins][:, tool.band]
+        # Digital silence must have a logarithm.
+        power = np.maximum(spectrum.real**2 + spectrum.imag**2, tool.least_power)
+        return kept, np.concatenate(saliency)[inner][kept], power, np.concatenate(noise)[inner][kept]
 
 
 def _bandwidth(profile: np.ndarray, frequency_hz: np.ndarray) -> float:
@@ -142,7 +204,7 @@ def _bandwidth(profile: np.ndarray, frequency_hz: np.ndarray) -> float:
     if total <= 0:
         return 0.0
     share = np.cumsum(profile) / total
-    # Each band spans to the middle of its neighbours; energy is spread evenly within it.
+    # Each bin spans to the middle of its neighbours; energy is spread evenly within it.
     edges_hz = np.concatenate([[frequency_hz[0]], (frequency_hz[1:] + frequency_hz[:-1]) / 2, [frequency_hz[-1]]])
     low_hz, high_hz = np.interp([0.05, 0.95], np.concatenate([[0], share]), edges_hz)
     return float(high_hz - low_hz)
@@ -156,8 +218,16 @@ def _entropy(profile: np.ndarray) -> float:
     return float(-(share * np.log(share)).sum() / np.log(len(profile)))
 
 
+def _slope(contour_s: np.ndarray, contour_hz: np.ndarray) -> float | None:
+    """Least squares, Hz/s; None for a contour of one point."""
+    if len(contour_s) < 2:
+        return None
+    time_s = contour_s - contour_s.mean()
+    return float((time_s * contour_hz).sum() / (time_s**2).sum())
+
+
 def _sinuosity(contour_s: np.ndarray, contour_hz: np.ndarray) -> float:
-    """Contour length over the distance of its ends; 1 for a contour of one frame."""
+    """Contour length over the distance of its ends; 1 for a contour of one point."""
     time_hz = contour_s * KHZ_PER_MS  # s -> Hz
     distance = np.hypot(time_hz[-1] - time_hz[0], contour_hz[-1] - contour_hz[0])
     return float(np.hypot(np.diff(time_hz), np.diff(contour_hz)).sum() / distance) if distance > 0 else 1.0

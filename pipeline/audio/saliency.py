@@ -1,124 +1,211 @@
-"""How far each time and frequency stands out of the noise, in noise SDs.
+"""How far each time and frequency stands out of the noise, in noise SDs, from multitaper spectra of the sound.
 
-After the flattening of USVSEG (Tachibana, Kanno, Okabe, Kobayasi & Okanoya 2020, PLoS ONE 15(2): e0228907):
-the slow part of each frame's log spectrum and the running median of each frequency are subtracted, and the noise
-SD is read from the width of the histogram of what remains. Where that paper averages tapers, power is averaged here
-over neighbouring frames and bins of the stored spectrogram.
+After USVSEG (Tachibana, Kanno, Okabe, Kobayasi & Okanoya 2020, PLoS ONE 15(2): e0228907): amplitudes are averaged over
+Slepian tapers (Thomson 1982, Proc. IEEE 70:1055), the slow part of each frame's log spectrum and the running
+median of each frequency are subtracted, and the noise SD is read from the width of the histogram of what remains.
+
+Frames are handled in units of UNIT_FRAMES, always by arrays of the same shape: what comes out of a unit does not
+depend, to the last bit, on which others are computed.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import minimum_filter1d, uniform_filter1d
+import scipy.fft
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.ndimage import maximum_filter1d, median_filter
+from scipy.signal.windows import dpss
 
-from pipeline.audio.spectrogram_file import Spectrogram
-
-SMOOTH_S = 0.003  # averaging over time; shorter than any call
-SMOOTH_BINS = 3
-FEATURE_BINS = 3  # a sound fills so many adjacent smoothed bins, a noise peak does not
-FLOOR_S = 30.0  # the floor of each frequency follows the recording at this pace
-GROUP_FRAMES, N_GROUPS = 32, 64  # the floor of a segment is the median over 64 short stretches of it
+UNIT_FRAMES = 30
+TIME_BANDWIDTH = 3.0  # a tone fills twice as many bins
+N_TAPERS = 5  # as many as the time-bandwidth allows with little leakage, 2 * TIME_BANDWIDTH - 1
+HOPS_A_WINDOW = 4
+FEATURE_BINS = 5  # a sound fills so many adjacent bins, a noise peak does not
+CLIP_SD = 3.0  # noise SDs; beyond, a level says nothing about the slow part of the spectrum
+TYPICAL_SIGMA_DB = 2.0  # of the mean over tapers, before the true one is known
 HISTOGRAM_STEP_DB, HISTOGRAM_DB = 0.05, 20.0
 LOWER_PERCENT = 16  # of a normal distribution, one SD below the median
-WIDER = 1.3  # bands of equal width differ less than this by chance
+WIDER = 1.3  # bins of equal width differ less than this by chance
 LEAST_SIGMA_DB = 0.5  # digital silence has no width
 FWHM_OF_SIGMA = 2 * np.sqrt(2 * np.log(2))
+BELOW_SHARE = 2 / 3  # of `low_hz`: sound further below is audible sound
+STEADY_SD = 1.0  # noise SDs that a steady tone lifts the running median of its bins
+DB = np.float32(20 / np.log(10))
+
+
+class Multitaper:
+    """Levels of units of frames; frame i spans the samples [i n_hop, i n_hop + n_window).
+
+    `bins` is the slice of the Fourier transform that is computed, `frequency_hz` (n_bins,) their frequencies. Among
+    them `band` is the slice of the analysed range and `below` that of audible sound well below it (None where there
+    is no room for it).
+    """
+
+    def __init__(self, *, rate_hz: float, window_s: float, low_hz: float, high_hz: float, quantum: float):
+        self.n_window = scipy.fft.next_fast_len(max(round(window_s * rate_hz), 32), real=True)
+        self.n_hop = self.n_window // HOPS_A_WINDOW
+        self.rate_hz = rate_hz
+        frequency_hz = np.fft.rfftfreq(self.n_window, 1 / rate_hz)
+        least = int(TIME_BANDWIDTH) + 1  # below, the tapers leak the mean into the bins
+        first, stop = np.searchsorted(frequency_hz, [low_hz, high_hz * (1 + 1e-9)], "left")
+        first = min(max(first, 1), max(stop - FEATURE_BINS, 1))
+        # Calls may dip a little below the range; what lies far below is audible sound.
+        below_stop = int(np.searchsorted(frequency_hz, BELOW_SHARE * low_hz))
+        has_below = below_stop - least >= 4 * FEATURE_BINS
+        start = least if has_below else first
+        self.bins = slice(start, stop)
+        self.frequency_hz = frequency_hz[self.bins]
+        self.band = slice(first - start, stop - start)
+        self.below = slice(0, below_stop - start) if has_below else None
+        tapers = dpss(self.n_window, TIME_BANDWIDTH, N_TAPERS)
+        self._tapers = tapers.astype(np.float32)[:, None, :]
+        self._frames = np.empty((N_TAPERS, UNIT_FRAMES + 2, self.n_window), np.float32)
+        self._amplitude = np.empty((N_TAPERS, UNIT_FRAMES + 2, stop - start), np.float32)
+        # Nothing below the noise of rounding to a step q, of variance q^2 / 12, is sound.
+        self.least_power = np.float32(max(quantum, 1e-12) ** 2 / 12)
+
+    @property
+    def unit_samples(self) -> int:
+        """From one unit's start to the next one's."""
+        return UNIT_FRAMES * self.n_hop
+
+    @property
+    def span_samples(self) -> int:
+        """Samples behind the frames of a unit and the frame on either side of it."""
+        return (UNIT_FRAMES + 1) * self.n_hop + self.n_window
+
+    def unit_levels(self, samples: np.ndarray) -> np.ndarray:
+        """Levels of a unit and one frame on either side, dB, (UNIT_FRAMES + 2, n_bins); samples (span_samples,)."""
+        return self._levels(sliding_window_view(samples, self.n_window)[:: self.n_hop])
+
+    def frame_levels(self, windows: np.ndarray) -> np.ndarray:
+        """Levels of single frames, dB, (n, n_bins), from their samples, (n, n_window)."""
+        size = UNIT_FRAMES + 2
+        parts = [windows[i : i + size] for i in range(0, len(windows), size)]
+        return np.concatenate([self._levels(part) for part in parts])
+
+    def _levels(self, windows: np.ndarray) -> np.ndarray:
+        n = len(windows)
+        if n < UNIT_FRAMES + 2:
+            self._frames[:, n:] = 0
+        np.multiply(windows, self._tapers, out=self._frames[:, :n])
+        spectrum = scipy.fft.rfft(self._frames, axis=-1, workers=1)
+        np.abs(spectrum[..., self.bins], out=self._amplitude)
+        level = self._amplitude[0, :n] + self._amplitude[1, :n]
+        for taper in range(2, N_TAPERS):
+            level += self._amplitude[taper, :n]
+        level *= np.float32(1 / N_TAPERS)
+        np.maximum(level, np.sqrt(self.least_power), out=level)
+        np.log(level, out=level)
+        level *= DB
+        return level
 
 
 @dataclass(frozen=True)
-class Saliency:
-    """The noise: `floor_db` (n_segments, n_bands) between the frames `edges`, and `sigma_db` (n_bands,)."""
+class Noise:
+    """The noise of a stretch of sound in one range of bins.
 
-    spectrogram: Spectrogram
+    `floor_db` and `sigma_db` (n_bins,); `steady_db` (n_times, n_steady) is what tones that last add to the floor of
+    the bins `steady_bins`, once a unit, from the unit `first_unit` on.
+    """
+
     trend: np.ndarray
-    edges: np.ndarray
     floor_db: np.ndarray
     sigma_db: np.ndarray
+    steady_bins: np.ndarray
+    steady_db: np.ndarray
+    first_unit: int
 
-    def standardised(self, start: int, stop: int) -> np.ndarray:
-        """Level over the noise of frames [start, stop), in noise SDs, shape (n, n_bands), float32."""
-        levels = _flattened(self.spectrogram, self.trend, start, stop)
-        segment = np.clip(np.searchsorted(self.edges, np.arange(start, stop), "right") - 1, 0, len(self.floor_db) - 1)
-        for k in range(segment[0], segment[-1] + 1):
-            levels[segment == k] -= self.floor_db[k]
-        levels /= self.sigma_db
-        return levels
-
-
-def score(standardised: np.ndarray) -> np.ndarray:
-    """Saliency of frames, shape (n,): the highest level that FEATURE_BINS adjacent bands reach, noise SDs."""
-    return minimum_filter1d(standardised, FEATURE_BINS, axis=1, mode="nearest").max(axis=1)
+    def standardised(self, levels: np.ndarray, unit: int) -> np.ndarray:
+        """Level over the noise of the frames of a unit and on either side, in noise SDs, same shape."""
+        over = flattened(levels, self.floor_db, self.trend)
+        if len(self.steady_bins):
+            over[:, self.steady_bins] -= self.steady_db[unit - self.first_unit]
+        over /= self.sigma_db
+        return over
 
 
-def fit_saliency(spectrogram: Spectrogram) -> Saliency:
-    """Learn the noise of a spectrogram with at least one frame, from short stretches all over it."""
-    n_frames, n_bands = spectrogram.n_frames, len(spectrogram.frequency_hz)
-    trend = _trend(n_bands)
-    n_segments = max(1, round(n_frames * spectrogram.hop_s / FLOOR_S))
-    edges = np.linspace(0, n_frames, n_segments + 1).astype(int)
+def fit_noise(levels: np.ndarray, *, sound: np.ndarray, inner: np.ndarray, first_unit: int, n_steady: int) -> Noise:
+    """Learn the noise from one frame a unit, dB, (n_units, n_bins).
+
+    Flags (n_units,): `sound` where there is any, `inner` where it is the stretch's own (there must be some).
+    `n_steady` (odd) is the number of units whose median is the running floor of a tone.
+    """
+    trend = slow_waves(levels.shape[1])
+    floor_db = np.median(levels[inner], axis=0)
+    over = flattened(levels, floor_db, trend)
+    over[~sound] = 0
+    low_db, rest_db = np.percentile(over[inner], [LOWER_PERCENT, 50], axis=0).astype(np.float32)
+    floor_db, over = floor_db + rest_db, over - rest_db
     bins_db = np.arange(-HISTOGRAM_DB, HISTOGRAM_DB + HISTOGRAM_STEP_DB, HISTOGRAM_STEP_DB)
-    histogram = np.zeros(len(bins_db) - 1)
-    floor_db = np.empty((n_segments, n_bands), np.float32)
-    spread_db = np.empty((n_segments, n_bands), np.float32)
-    for k in range(n_segments):
-        sample = _sample(spectrogram, trend, edges[k], edges[k + 1])
-        low_db, floor_db[k] = np.percentile(sample, [LOWER_PERCENT, 50], axis=0)
-        spread_db[k] = floor_db[k] - low_db
-        histogram += np.histogram(sample - floor_db[k], bins_db)[0]
-    # Calls only raise levels, so that the spread below the median is that of the noise. Bands that are noisier than
-    # most by far (of a mel scale, the narrow ones) are held to a larger SD.
-    spread_db = np.median(spread_db, axis=0)
+    sigma_db = _sigma(np.histogram(median_of_five(over[inner]), bins_db)[0])
+    # Sound only raises levels, so that the spread below the median is that of the noise.
+    spread_db = rest_db - low_db
     wider = np.maximum(spread_db / max(np.median(spread_db), LEAST_SIGMA_DB) / WIDER, 1)
-    return Saliency(spectrogram, trend, edges, floor_db, (_sigma(histogram) * wider).astype(np.float32))
+    bins, steady_db = _steady(over, n_steady, STEADY_SD * sigma_db)
+    return Noise(trend, floor_db, (sigma_db * wider).astype(np.float32), bins, steady_db, first_unit)
 
 
-def odd_frames(duration_s: float, hop_s: float) -> int:
-    """The odd number of frames nearest to a duration, at least 3: filters of odd length shift nothing."""
-    return max(2 * int(duration_s / hop_s / 2) + 1, 3)
+def flattened(levels: np.ndarray, floor_db: np.ndarray, trend: np.ndarray) -> np.ndarray:
+    """Levels over the floor without the slow part of each frame's spectrum, dB, (n, n_bins)."""
+    over = levels - floor_db
+    over -= (over @ trend) @ trend.T
+    # Once more, without what stands out: loud sound must not press the noise around it down.
+    limit = np.float32(CLIP_SD * TYPICAL_SIGMA_DB)
+    over -= (np.clip(over, -limit, limit) @ trend) @ trend.T
+    return over
 
 
-def _sample(spectrogram: Spectrogram, trend: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """Flattened levels of up to N_GROUPS stretches of the frames [start, stop), without unusable frames."""
-    step = max((stop - start) // N_GROUPS, GROUP_FRAMES)
-    groups = [(i, min(i + GROUP_FRAMES, stop)) for i in range(start, stop, step)]
-    sample = np.concatenate([_flattened(spectrogram, trend, i, j) for i, j in groups])
-    usable = np.concatenate([spectrogram.usable[i:j] for i, j in groups])
-    return sample[usable] if usable.any() else sample
+def features(standardised: np.ndarray) -> np.ndarray:
+    """Sounds of a unit's frames: levels that FEATURE_BINS adjacent bins reach, averaged over 3 frames.
+
+    Takes (UNIT_FRAMES + 2, n_bins), gives (UNIT_FRAMES, n_bins), noise SDs of one frame.
+    """
+    mean = standardised[:-2] + standardised[1:-1]
+    mean += standardised[2:]
+    mean *= np.float32(1 / 3)
+    smooth = median_of_five(mean)
+    padded = np.pad(smooth, ((0, 0), (2, 2)), mode="edge")
+    least = np.minimum(padded[:, :-4], padded[:, 1:-3])
+    for shift in range(2, FEATURE_BINS):
+        np.minimum(least, padded[:, shift : shift + least.shape[1]], out=least)
+    return least
 
 
-def _flattened(spectrogram: Spectrogram, trend: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """Smoothed log power of frames [start, stop) without its slow part along frequency, dB, (n, n_bands)."""
-    width = odd_frames(SMOOTH_S, spectrogram.hop_s)
-    halo = width // 2
-    power = spectrogram.power_db(start - halo, stop + halo)
-    power *= np.float32(np.log(10) / 10)
-    np.exp(power, out=power)
-    before, after = max(halo - start, 0), max(stop + halo - spectrogram.n_frames, 0)
-    if before or after:
-        power = np.pad(power, ((before, after), (0, 0)), mode="edge")
-    n = stop - start
-    smooth = power[:n].copy()
-    for shift in range(1, width):
-        smooth += power[shift : shift + n]
-    smooth /= width
-    smooth = uniform_filter1d(smooth, min(SMOOTH_BINS, smooth.shape[1]), axis=1, mode="nearest")
-    # A running sum may end a rounding error below 0.
-    np.maximum(smooth, np.float32(1e-30), out=smooth)
-    np.log10(smooth, out=smooth)
-    smooth *= 10
-    smooth -= (smooth @ trend) @ trend.T
-    return smooth
+def median_of_five(values: np.ndarray) -> np.ndarray:
+    """Running median over five bins, same shape (n, n_bins): by a sorting network, exact and quick."""
+    padded = np.pad(values, ((0, 0), (2, 2)), mode="edge")
+    a, b, c, d, e = (padded[:, i : i + values.shape[1]] for i in range(5))
+    a, b = np.minimum(a, b), np.maximum(a, b)
+    d, e = np.minimum(d, e), np.maximum(d, e)
+    # Neither the least of the lower nor the greatest of the higher can be the median of five.
+    low, high = np.maximum(a, d), np.minimum(b, e)
+    low, high = np.minimum(low, high), np.maximum(low, high)
+    return np.maximum(low, np.minimum(high, c))
 
 
-def _trend(n_bands: int) -> np.ndarray:
-    """Orthonormal slow cosines, shape (n_bands, order): level, tilt and bow of a spectrum; fewer for few bands."""
-    order = 3 if n_bands >= 24 else 1
-    waves = np.cos(np.pi * np.outer(np.arange(n_bands) + 0.5, np.arange(order)) / n_bands)
+def slow_waves(n_bins: int) -> np.ndarray:
+    """Orthonormal slow cosines, shape (n_bins, order): level, tilt and bow of a spectrum; fewer for few bins."""
+    order = 3 if n_bins >= 24 else 1
+    waves = np.cos(np.pi * np.outer(np.arange(n_bins) + 0.5, np.arange(order)) / n_bins)
     return (waves / np.linalg.norm(waves, axis=0)).astype(np.float32)
+
+
+def _steady(over: np.ndarray, n_steady: int, least_db: float) -> tuple[np.ndarray, np.ndarray]:
+    """Bins that some tone lifts for long, and by how much at each time, dB, (n_times, n_bins of them)."""
+    # Medians of halves of the running window tell cheaply where to look.
+    half = max(n_steady // 2, 1)
+    coarse = [np.median(over[i : i + half], axis=0) for i in range(0, len(over), half)]
+    bins = np.flatnonzero(np.max(coarse, axis=0) > least_db)
+    running_db = median_filter(over[:, bins], size=(n_steady, 1), mode="nearest") if len(bins) else over[:, bins]
+    running_db = np.where(running_db > least_db, running_db, np.float32(0))
+    # The running median knows the edges of a tone to a unit.
+    return bins, maximum_filter1d(running_db, 3, axis=0, mode="nearest") if len(bins) else running_db
 
 
 def _sigma(histogram: np.ndarray) -> float:
     """SD of the noise, dB, from the full width at half maximum of its histogram."""
-    smooth = np.convolve(histogram, np.ones(9) / 9, "same")
+    # Over 1 dB: of short recordings, many levels are their bin's median themselves.
+    smooth = np.convolve(histogram, np.ones(21) / 21, "same")
     above = np.flatnonzero(smooth >= smooth.max() / 2)
     return max(float(above[-1] - above[0] + 1) * HISTOGRAM_STEP_DB / FWHM_OF_SIGMA, LEAST_SIGMA_DB)

@@ -1,13 +1,17 @@
 """Find the calls of a session (or take the lab's annotations) and measure them."""
 
+import numpy as np
+
 from pipeline.audio.annotations import read_annotations
 from pipeline.audio.calls import detect_calls
-from pipeline.audio.features import measure_calls, write_calls
+from pipeline.audio.features import clipped_shares, measure_calls, write_calls
+from pipeline.audio.recording import open_session
+from pipeline.audio.scan import Scan
 from pipeline.audio.spectrogram_file import open_spectrogram
 from pipeline.errors import InputError
 from pipeline.sessions import find_session
 
-SETTINGS = ("calls",)
+SETTINGS = ("audio", "calls")
 
 
 def add_arguments(parser):
@@ -19,26 +23,44 @@ def add_arguments(parser):
 
 def run(args, config):
     session = find_session(args.sheet, args.session)
-    settings = config.calls
-    if session.annotations is not None:
-        with open_spectrogram(args.spectrogram) as spectrogram:
-            if spectrogram.n_frames == 0:
+    audio, calls = config.audio, config.calls
+    with open_spectrogram(args.spectrogram) as spectrogram:
+        # The channel that was chosen for the spectrogram, where the setting leaves the choice to the sound.
+        recording = open_session(session, channel=spectrogram.channel)
+        if recording is None or spectrogram.n_frames == 0:
+            if session.annotations is not None:
                 where = f"{args.sheet}, session {session.name}"
                 raise InputError("annotations of calls need audio", where=where, found="no audio", mend="leave one out")
-            start_s, stop_s, labels = read_annotations(
-                session.annotations, audio_start_s=spectrogram.start_s, audio_stop_s=spectrogram.stop_s
+            nothing = np.empty(0)
+            table = measure_calls(
+                None, start_s=nothing, stop_s=nothing, labels=[], clipped=nothing, bout_gap_s=calls.bout_gap_s
             )
-    else:
-        start_s, stop_s = detect_calls(
-            args.spectrogram,
-            activity_threshold=settings.activity_threshold,
-            peak_threshold=settings.peak_threshold,
-            merge_gap_s=settings.merge_gap_s,
-            min_duration_s=settings.min_duration_s,
-            max_duration_s=settings.max_duration_s,
-        )
-        labels = [""] * len(start_s)
-    table = measure_calls(
-        args.spectrogram, start_s=start_s, stop_s=stop_s, labels=labels, bout_gap_s=settings.bout_gap_s
-    )
+            write_calls(table, args.out)
+            return
+        with recording:
+            scan = Scan(
+                recording,
+                low_hz=audio.low_hz,
+                high_hz=audio.high_hz,
+                window_s=audio.window_s,
+                longest_call_s=calls.max_duration_s,
+            )
+            if session.annotations is not None:
+                start_s, stop_s, labels = read_annotations(
+                    session.annotations, audio_start_s=spectrogram.start_s, audio_stop_s=spectrogram.stop_s
+                )
+            else:
+                start_s, stop_s = detect_calls(
+                    scan,
+                    activity_threshold=calls.activity_threshold,
+                    peak_threshold=calls.peak_threshold,
+                    merge_gap_s=calls.merge_gap_s,
+                    min_duration_s=calls.min_duration_s,
+                    max_duration_s=calls.max_duration_s,
+                )
+                labels = [""] * len(start_s)
+            clipped = clipped_shares(spectrogram, start_s, stop_s)
+            table = measure_calls(
+                scan, start_s=start_s, stop_s=stop_s, labels=labels, clipped=clipped, bout_gap_s=calls.bout_gap_s
+            )
     write_calls(table, args.out)

@@ -3,6 +3,7 @@ import pytest
 import soundfile
 
 from pipeline.audio.recording import open_recording
+from pipeline.audio.scan import Scan
 from pipeline.audio.spectrogram import compute_spectrogram
 
 MOUSE = {
@@ -34,6 +35,25 @@ def make_spectrogram(tmp_path):
         return tmp_path / name
 
     return _make
+
+
+@pytest.fixture
+def make_scan(tmp_path):
+    """Writes samples as one WAV or several, and scans them for calls by the mouse settings."""
+    opened = []
+
+    def _make(*pieces, rate_hz=250_000, start_s=None, **settings):
+        paths = []
+        for i, samples in enumerate(pieces):
+            paths.append(tmp_path / f"scan{len(opened)}.{i}.wav")
+            soundfile.write(paths[-1], samples, rate_hz, subtype="FLOAT")
+        opened.append(open_recording(paths, series=None, channel=0, start_s=start_s))
+        ranges = {name: MOUSE[name] for name in ("low_hz", "high_hz", "window_s")}
+        return Scan(opened[-1], **({"longest_call_s": 0.4} | ranges | settings))
+
+    yield _make
+    for recording in opened:
+        recording.close()
 
 
 @pytest.fixture
