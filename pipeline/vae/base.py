@@ -119,6 +119,7 @@ class MultimodalVAE(nn.Module):
             speaks[row, start : start + private.get(name, 0)] = True
             start += private.get(name, 0)
         self.register_buffer("speaks", speaks, persistent=False)
+        self.all_shared = self.n_latents == latent_dim
 
     @classmethod
     def default_private_dim(cls, names: list[str], latent_dim: int) -> dict[str, int]:
@@ -148,8 +149,9 @@ class MultimodalVAE(nn.Module):
         to a session or the model knows one session only; otherwise InputError names the sessions.
         """
         wanted = self.modalities if names is None else names
+        common = {} if self.all_shared else None  # decoders that see the same z run once what they have in common
         return {
-            name: modality.decode(z[..., self.speaks[row]], session=session)
+            name: modality.decode(z if self.all_shared else z[..., self.speaks[row]], session=session, courses=common)
             for row, (name, modality) in enumerate(self.modalities.items())
             if name in wanted and self._serves(modality, session)
         }
@@ -183,6 +185,9 @@ class MultimodalVAE(nn.Module):
     def usable(self, present: Tensor, step: float) -> Tensor:
         """Which samples teach the model when a share `step` of the training is done: presence (m, n) -> bool (n,)."""
         return present.all(0) & (len(present) > 1) if self.needs_pairs else present.any(0)
+
+    def advance(self, before: float, now: float) -> None:
+        """Called ahead of each training step with the shares of the training done at the one before and now."""
 
     def settled(self, step: float) -> bool:
         """Whether all parts have begun to train by `step`, so that the best epoch may be chosen from here on."""
@@ -224,6 +229,9 @@ class MultimodalVAE(nn.Module):
 
         Only the rows that are asked for are decoded and compared.
         """
+        if members.all():
+            decoded = self.decode(z, session=batch.session)
+            return {name: decoded[name].log_prob(batch.data[name]).to(z.dtype) for name in self.modalities}
         found = {}
         for row, name in enumerate(self.modalities):
             rows = members[row].nonzero().squeeze(-1)

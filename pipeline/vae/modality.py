@@ -52,9 +52,23 @@ class Modality(nn.Module):
         mean, log_variance = _call(self.encoder, x, session, generator)
         return full_precision(mean), full_precision(log_variance)
 
-    def decode(self, z: Tensor, *, session: str | None = None) -> Likelihood:
-        """p(x|z) for z (..., d)."""
-        parameters = _call(self.decoder, z, session, None)
+    def decode(
+        self, z: Tensor, *, session: str | None = None, courses: dict[nn.Module, Tensor] | None = None
+    ) -> Likelihood:
+        """p(x|z) for z (..., d).
+
+        A decoder may be in two parts, `courses`, which others may have in common with it, and `read`, which makes the
+        parameters from what that returns. `courses`: what such parts have returned for this z; added to.
+        """
+        common = getattr(self.decoder, "courses", None)
+        if common is None or courses is None:
+            parameters = _call(self.decoder, z, session, None)
+        else:
+            if common not in courses:
+                courses[common] = common(z)
+            contextual = isinstance(self.decoder, Contextual)
+            known = {"session": session, "generator": None} if contextual else {}
+            parameters = self.decoder.read(courses[common], **known)
         if isinstance(parameters, dict):
             named = {key: full_precision(value) for key, value in parameters.items()}
             first = next(iter(named.values()))

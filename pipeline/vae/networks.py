@@ -119,7 +119,15 @@ class SpectrogramDecoder(nn.Module):
         )
 
     def forward(self, z: Tensor) -> dict[str, Tensor]:
-        mean = self.frame(self.courses(z)).mT * self.scale_db + self.center_db
+        return self.read(self.courses(z))
+
+    def read(self, frames: Tensor) -> dict[str, Tensor]:
+        """The parameters from the time courses (..., n_frames, FRAME_FEATURES)."""
+        *hidden, last = self.frame
+        for layer in hidden:
+            frames = layer(frames)
+        bias = last.bias * self.scale_db + self.center_db.squeeze(-1)  # the units are in the last layer's weights
+        mean = functional.linear(frames, last.weight * self.scale_db, bias).mT
         return {"mean": mean, "log_scale": self.log_scale + self.scale_db.log()}
 
 
@@ -259,8 +267,12 @@ class CountDecoder(PerSession):
                 self.log_spread[self.sessions[name]] = nn.Parameter(torch.zeros(n_units))
 
     def forward(self, z: Tensor, *, session: str | None, generator: torch.Generator | None) -> dict[str, Tensor]:
+        return self.read(self.courses(z), session=session, generator=generator)
+
+    def read(self, frames: Tensor, *, session: str | None, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """The parameters from the time courses (..., n_frames, FRAME_FEATURES)."""
         key = self.key(session)
-        frames = self.frame(self.courses(z))  # (..., t, f)
+        frames = self.frame(frames)  # (..., t, f)
         response = torch.einsum("fk,kbt->fbt", self.kernel, self.lag_basis)
         factors = torch.einsum("...tf,fbt->...fb", frames, response)
         drive = self.read_out[key] @ factors + self.bias[key].unsqueeze(-1)  # (..., u, bin)

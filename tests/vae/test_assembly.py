@@ -253,3 +253,17 @@ def test_embedding_holds_what_is_given(tmp_path):
         mean = model.posterior(assembly.to_batch(clips[0]), ["neural"]).mean.detach()
         assert first[["z0", "z1"]].to_numpy() == pytest.approx(mean[first["clip"].tolist()].numpy(), abs=1e-6)
         assert set(table.loc[table["session"] == "mute", "given"]) == {"audio"}
+
+
+@pytest.mark.parametrize(("options", "n_runs"), [({}, 1), ({"private_dim": {"audio": 1, "neural": 2}}, 2)])
+def test_what_decoders_have_in_common_runs_once(options, n_runs, generator):
+    model, _ = build([make_clips()], options=options)
+    z = torch.randn((3, 5, model.n_latents), generator=generator())
+    runs = []
+    for courses in {modality.decoder.courses for modality in model.modalities.values()}:
+        courses.register_forward_hook(lambda module, inputs, output: runs.append(module))
+    together = model.decode(z, session="mouse.1")
+    assert len(runs) == n_runs
+    for modality in model.modalities.values():
+        own = z[..., model.speaks[list(model.modalities).index(modality.name)]]
+        assert torch.equal(together[modality.name].mean, modality.decode(own, session="mouse.1").mean)

@@ -69,3 +69,18 @@ def test_names_come_from_the_folder():
     with pytest.raises(InputError, match="negative_binomial") as error:
         likelihood_class("negative_binomal")
     assert "nearest: negative_binomial" in str(error.value)
+
+
+def test_one_scale_for_all_elements_in_any_layout():
+    mean = torch.tensor(RNG.normal(size=(2, 3, 5, 4))).mT.requires_grad_()  # as decoders return it
+    x = RNG.normal(size=(3, 4, 5))
+    x[1, 2, 3] = x[0, 0, :2] = np.nan
+    scale = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
+    for data in (x, np.nan_to_num(x)):
+        value = likelihood_class("gaussian")(mean, scale, feature_dims=2).log_prob(torch.tensor(data))
+        each = stats.norm.logpdf(data, mean.detach().numpy(), np.exp(0.4))
+        assert value.detach().numpy() == pytest.approx(np.nansum(each, (-1, -2)))
+        gradient = torch.autograd.grad(value.sum(), (mean, scale))
+        residual = (data - mean.detach().numpy()) / np.exp(0.4)
+        assert gradient[0].numpy() == pytest.approx(np.nan_to_num(residual) / np.exp(0.4))
+        assert gradient[1].item() == pytest.approx(np.nansum(residual**2 - 1))

@@ -30,8 +30,13 @@ class Likelihood(ABC):
     def log_prob(self, x: Tensor) -> Tensor:
         """log p(x) in nats, summed over the features: x (n, *features) -> (..., n); NaN elements are left out."""
         missing = torch.isnan(x)
-        each = self.element_log_prob(x.masked_fill(missing, self.filler)).masked_fill(missing, 0)
-        return each.flatten(-self.feature_dims).sum(-1) if self.feature_dims else each
+        if not missing.any():
+            return self.over_features(self.element_log_prob(x))
+        return self.over_features(self.element_log_prob(x.masked_fill(missing, self.filler)).masked_fill(missing, 0))
+
+    def over_features(self, each: Tensor) -> Tensor:
+        """Sum over the features, (..., *features) -> (...)."""
+        return each.sum(tuple(range(-self.feature_dims, 0))) if self.feature_dims else each
 
 
 def likelihood_class(name: str) -> type[Likelihood]:
