@@ -98,7 +98,8 @@ def _scored(scan: Scan, unit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     wide = (reached > PRESENT_SD).mean(axis=1) > WIDEST
     saliency[wide | ~sound] = OUTSIDE
     squeaks = np.zeros(UNIT_FRAMES, bool)
-    if segment.below is not None:
+    # Not for noise, where it would take a good part of the time.
+    if segment.below is not None and (saliency > SQUEAK_SD).sum() >= PEAK_FRAMES:
         below = features(segment.below.standardised(levels[:, tool.below], unit))
         low_bin = below.argmax(axis=1)
         inner = levels[1:-1]
@@ -121,8 +122,9 @@ class _RunFinder:
 
     def active(self, saliency: np.ndarray) -> np.ndarray:
         """Whether most frames around each one stand out, bool, shape (n_frames,)."""
-        above = np.pad((saliency > self._activity).astype(np.int64), HALF)
-        summed = np.concatenate([[0], np.cumsum(above)])
+        summed = np.zeros(len(saliency) + ACTIVE_FRAMES, np.int64)
+        np.cumsum(saliency > self._activity, out=summed[HALF + 1 : len(summed) - HALF])
+        summed[len(summed) - HALF :] = summed[-HALF - 1]
         return summed[ACTIVE_FRAMES:] - summed[:-ACTIVE_FRAMES] > HALF
 
     def is_open(self) -> bool:

@@ -66,6 +66,7 @@ class Scan:
         self._edges = np.linspace(0, self.n_units, self.n_segments + 1).astype(int)
         steady_s = min(STEADY_OF_LONGEST * longest_call_s, SEGMENT_S)
         self._n_steady = max(2 * round(steady_s / unit_s / 2) + 1, FEWEST_STEADY)
+        self._stretches = np.array(recording.stretches).T
         self.segment = lru_cache(maxsize=N_KEPT)(self._segment)
 
     @property
@@ -86,12 +87,14 @@ class Scan:
         first = start * tool.unit_samples - tool.n_hop
         last = first + (stop - start - 1) * tool.unit_samples + tool.span_samples
         inner = self.recording.read(max(first, 0), min(last, n_samples) - max(first, 0))
+        if first >= 0 and last <= n_samples:
+            return inner
         return np.pad(inner, (max(-first, 0), max(last - n_samples, 0)), mode="reflect")
 
     def has_sound(self, frames: np.ndarray) -> np.ndarray:
         """Whether frames lie within one stretch of sound without a gap, bool, shape of `frames`."""
         first = frames * self.multitaper.n_hop
-        starts, stops = np.array(self.recording.stretches).T
+        starts, stops = self._stretches
         stretch = np.maximum(np.searchsorted(starts, first, "right") - 1, 0)
         return (first >= starts[stretch]) & (first + self.multitaper.n_window <= stops[stretch])
 
