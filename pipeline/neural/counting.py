@@ -16,6 +16,7 @@ from pipeline.neural.unit_table import Observed
 
 POOL_SPIKES = 2**22  # 16 MB of bin numbers at a time
 LOOK_S = 0.01  # bins to look for far-off spikes in
+FARTHEST_S = 1e11  # 3000 years: beyond it lies no clock's zero
 MAX_COUNT = np.iinfo(np.int16).max  # clips keep counts as int16
 VALID, NO_AUDIO, UNOBSERVED, INVALID = range(4)
 
@@ -24,7 +25,7 @@ VALID, NO_AUDIO, UNOBSERVED, INVALID = range(4)
 class Binned:
     """Spikes of all units as numbers of bins.
 
-    `bins`         one int32 array a unit, sorted.
+    `bins`         one int32 array a unit, sorted, counted from the bin `origin`.
     `ends_s`       Shape (n_units, 2): first and last spike, s; NaN where there is none.
     `n_whole`      spikes whose time is a whole number (as sample numbers are).
     `largest`      an upper bound of the counts: below 2**8, or the number of spikes of the largest unit.
@@ -34,6 +35,7 @@ class Binned:
     ends_s: np.ndarray
     n_whole: int
     largest: int
+    origin: int
 
 
 def count_spikes(units: Units, *, audio_s: np.ndarray, bin_width_s: float, min_rate_hz: float, where: str) -> Observed:
@@ -60,10 +62,9 @@ def count_spikes(units: Units, *, audio_s: np.ndarray, bin_width_s: float, min_r
     valid_bins = np.array([np.count_nonzero(code == VALID) for code in codes])
     whole = valid_bins == grid.n_bins
     places = binned.bins
-    first_bin = np.int32(grid.first_bin)
-    ends = np.array(
-        [grid.first_bin, grid.first_bin + grid.n_bins], np.int32
-    )  # of one type with bins: none is converted
+    first_bin = np.int32(np.clip(grid.first_bin - binned.origin, -FARTHEST_BIN, FARTHEST_BIN))
+    # of the type of the bins, so that these are not converted to be searched
+    ends = np.array([first_bin, first_bin + grid.n_bins], np.int32)
     for unit, bins in enumerate(binned.bins):
         low, high = np.searchsorted(bins, ends)
         dropped["no_audio" if len(audio_s) else "unobserved"][unit] += len(bins) - (high - low)
@@ -132,7 +133,7 @@ def binned_spikes(units: Units, *, bin_width_s: float) -> Binned:
     """Go through the spike times once."""
     n_units = len(units)
     bins, ends_s = [], np.full((n_units, 2), np.nan)
-    n_whole, largest, all_whole = 0, np.iinfo(np.uint8).max, True
+    n_whole, largest, all_whole, origin = 0, np.iinfo(np.uint8).max, True, 0
     # many small arrays that are kept cost more in page faults than the arithmetic: they share large ones
     free, scratch = np.empty(0, np.int32), np.empty(0)
     for unit, times_s in enumerate(units.spike_times_s):
@@ -151,10 +152,13 @@ def binned_spikes(units: Units, *, bin_width_s: float) -> Binned:
         n_whole += n if all_whole else 0
         if units.times_are_float32 and units.resolution_s:
             times_s = _on_steps(times_s, units.resolution_s)
-        _put_bins(bins[-1], times_s, scratch[:n], bin_width_s)
+        middle_s = times_s[n // 2]  # the first or last may be a corrupt number
+        if not origin and FARTHEST_BIN / 2 * bin_width_s < abs(middle_s) < FARTHEST_S:
+            origin = int(middle_s / bin_width_s)  # seconds since 1970, for one, are beyond int32
+        _put_bins(bins[-1], times_s, scratch[:n], bin_width_s, origin)
         if n > largest and (bins[-1][largest:] == bins[-1][:-largest]).any():
             largest = n
-    return Binned(bins, ends_s, n_whole if all_whole else 0, largest)
+    return Binned(bins, ends_s, n_whole if all_whole else 0, largest, origin)
 
 
 def _on_steps(times_s: np.ndarray, step_s: float) -> np.ndarray:
@@ -163,13 +167,15 @@ def _on_steps(times_s: np.ndarray, step_s: float) -> np.ndarray:
     return on_step_s if np.abs(on_step_s - times_s).max() < 0.1 * step_s else times_s
 
 
-def _put_bins(bins: np.ndarray, times_s: np.ndarray, scratch: np.ndarray, bin_width_s: float) -> None:
+def _put_bins(bins: np.ndarray, times_s: np.ndarray, scratch: np.ndarray, bin_width_s: float, origin: int) -> None:
     """Numbers of bins of sorted, finite times into `bins`; times beyond any grid are held at its reach."""
-    reach_s = FARTHEST_BIN * bin_width_s
-    if times_s[0] < -reach_s or times_s[-1] > reach_s:
-        times_s = np.clip(times_s, -reach_s, reach_s)
     np.divide(times_s, bin_width_s, out=scratch)
-    scratch += EDGE_TOLERANCE
+    if origin:
+        scratch -= origin
+    if scratch[0] < -FARTHEST_BIN or scratch[-1] > FARTHEST_BIN:
+        np.clip(scratch, -FARTHEST_BIN, FARTHEST_BIN, out=scratch)
+    # far from 0 the numbers themselves are coarser than the tolerance
+    scratch += max(EDGE_TOLERANCE, 2 * float(np.spacing(float(abs(origin)))))
     if scratch[0] < 0:
         np.floor(scratch, out=scratch)  # from 0 on, conversion rounds down
     bins[:] = scratch

@@ -58,11 +58,14 @@ def outliers(binned: "Binned", units: Units, *, bin_width_s: float, where: str) 
     probes = np.sort(np.concatenate([bins[:: max(len(bins) // PROBES, 1)] for bins in binned.bins] or [[]]))
     if len(probes) < 5:
         return n_outlier
-    low, high = probes[[int(np.ceil(BULK * (len(probes) - 1))), int((1 - BULK) * (len(probes) - 1))]] * bin_width_s
+    origin_s = binned.origin * bin_width_s
+    low, high = (
+        origin_s + probes[[int(np.ceil(BULK * (len(probes) - 1))), int((1 - BULK) * (len(probes) - 1))]] * bin_width_s
+    )
     far_s = max(FAR_SPANS * (high - low), FAR_S)
     farthest_s = (np.nan, 0.0)
     for unit in np.flatnonzero((binned.ends_s[:, 0] < low - far_s) | (binned.ends_s[:, 1] > high + far_s)):
-        times_s = binned.bins[unit] * bin_width_s
+        times_s = origin_s + binned.bins[unit] * bin_width_s
         far = (times_s < low - far_s) | (times_s > high + far_s)
         for start_s, stop_s in units.observed_s[unit] if units.observed_s[unit] is not None else ():
             far &= (times_s < start_s) | (times_s > stop_s)
@@ -73,7 +76,7 @@ def outliers(binned: "Binned", units: Units, *, bin_width_s: float, where: str) 
         farthest_s = max(farthest_s, *((end, abs(end - low)) for end in ends_s), key=lambda pair: pair[1])
         kept = binned.bins[unit][~far]
         binned.bins[unit] = kept
-        binned.ends_s[unit] = (kept[[0, -1]] + 0.5) * bin_width_s if len(kept) else np.nan
+        binned.ends_s[unit] = origin_s + (kept[[0, -1]] + 0.5) * bin_width_s if len(kept) else np.nan
     if n_outlier.any():
         warn(
             f"{where}: {n_outlier.sum()} spike times up to {farthest_s[0]:.6g} s lie far from all others "

@@ -95,7 +95,7 @@ def test_negative_times_are_times(binned, by_hand):
     assert list(table["n_dropped_no_audio"]) == [9, 0]
 
 
-@pytest.mark.parametrize("far", [1e6, 3e9, -2e6, 1e300])
+@pytest.mark.parametrize("far", [1e6, 3e9, -2e6, -3e9, 1e300])
 def test_one_far_off_spike_does_not_stretch_the_grid(binned, by_hand, far):
     train = np.sort(np.r_[TRAIN, far])
     counts, table, warned = binned(by_hand([OTHER, train], columns={"id": [7, 9]}))
@@ -103,8 +103,19 @@ def test_one_far_off_spike_does_not_stretch_the_grid(binned, by_hand, far):
     assert "1 spike times" in text and "unit 9" in text and f"{far:.6g}" in text
     assert counts.sizes["bin"] == binned(by_hand([OTHER, TRAIN]))[0].sizes["bin"]
     assert list(table["n_dropped_outlier"]) == [0, 1] and int(counts["counts"].sum()) == 3000
+    assert int(binned(by_hand([train, OTHER]))[0]["counts"].sum()) == 3000
     _, table, warned = binned(by_hand([OTHER, train]), audio=[[0, 200]])
     assert list(table["n_dropped_outlier"]) == [0, 1] and any("far from all others" in one for one in warned)
+
+
+def test_seconds_since_1970_are_times(binned, by_hand):
+    start_s = 1_700_000_000
+    counts, _, warned = binned(by_hand([OTHER + start_s, TRAIN + start_s]))
+    expected, _, _ = binned(by_hand([OTHER, TRAIN]))
+    np.testing.assert_array_equal(counts["counts"], expected["counts"])
+    np.testing.assert_allclose(counts["bin"] - start_s, expected["bin"], atol=1e-6)
+    heard, _, _ = binned(by_hand([OTHER + start_s, TRAIN + start_s]), audio=[[0, 50]], offset_s=start_s)
+    assert int(heard["counts"].sum()) == (OTHER < 50).sum() + (TRAIN < 50).sum() and not warned
 
 
 def test_no_grid_of_gigabytes(binned, by_hand):
