@@ -5,8 +5,9 @@
 One architecture (Duet's networks at their default widths), batches of 128 pairs: spectrograms of 32 x 32 and counts of
 56 units in 10 bins. A step is the objective, its gradient and one step of Adam; one process, one thread. PYTHON is an
 interpreter that can import `multivae` and what pipeline/vae/networks.py imports; its models get the same encoders and
-decoders, normal and Poisson likelihoods, and K = 10 where they weigh samples. Both take turns in `--rounds` rounds; the
-figure is the median over rounds of the mean over `--steps` steps. Prints a table in Markdown.
+decoders, normal and Poisson likelihoods, and K = 10 where they weigh samples; TELBO is in its second stage. Both take
+turns in `--rounds` rounds; the figure is the median over rounds of the mean over `--steps` steps. Prints a table in
+Markdown.
 
 multivae imports torchvision for its image tools. Where no build of that fits, an empty package `torchvision` whose
 attributes are classes does.
@@ -26,7 +27,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 N_CLIPS, N_FREQUENCIES, N_FRAMES, N_UNITS, N_BINS = 128, 32, 32, 56, 10
-LATENT_DIM, PRIVATE_DIM, HIDDEN, N_FACTORS, N_BASIS, K = 32, 16, 256, 12, 6, 10
+LATENT_DIM, HIDDEN, N_FACTORS, N_BASIS, K = 32, 256, 12, 6, 10
+PRIVATE_DIM = LATENT_DIM // 2  # of each modality in MMVAE+
 WARMUP = 3  # steps that are not counted
 PEERS = {
     "jmvae": "JMVAE",
@@ -42,9 +44,7 @@ PEER_OPTIONS = {
     "MMVAEPlus": {"K": K, "prior_and_posterior_dist": "normal", "modalities_specific_dim": PRIVATE_DIM},
     "TELBO": {"uses_likelihood_rescaling": False},
 }
-# multivae's TELBO trains all at once.
-OWN_OPTIONS = {"mmvae": {"k": K}, "mmvaeplus": {"k": K, "private_dim": dict.fromkeys(("audio", "neural"), PRIVATE_DIM)}}
-OWN_OPTIONS["telbo"] = {"stages": 1}
+OWN_OPTIONS = {"mmvae": {"k": K}, "mmvaeplus": {"k": K}}
 FRAME_S = [0.005 * i for i in range(N_FRAMES)]
 BIN_S = [0.03 + 0.01 * i for i in range(N_BINS)]
 
@@ -64,7 +64,10 @@ def own_step(family: str) -> Callable[[], object]:
 
     from pipeline.vae.assembly import assemble
     from pipeline.vae.base import Batch
+    from pipeline.vae.spec import family_class
 
+    private = family_class(family).default_private_dim(["audio", "neural"], LATENT_DIM)
+    options = OWN_OPTIONS.get(family, {})
     spec = {
         "family": family,
         "latent_dim": LATENT_DIM,
@@ -84,12 +87,11 @@ def own_step(family: str) -> Callable[[], object]:
         "count_dropout": 0.0,
         "beta": 1.0,
         "warmup_fraction": 0.0,
-        "options": OWN_OPTIONS.get(family, {}),
+        "options": options | {"private_dim": private} if private else options,
     }
     model = assemble(spec)
     batch = Batch(data(), {name: torch.ones(N_CLIPS, dtype=torch.bool) for name in ("audio", "neural")}, "a")
-    if hasattr(model, "start"):
-        model.start([batch])
+    model.start([batch])
     noise = torch.Generator().manual_seed(0)
     return _stepper(model, lambda: model.objective(batch, 1.0, noise).loss)
 

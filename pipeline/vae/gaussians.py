@@ -66,17 +66,3 @@ def kl_divergence(mean_q: Tensor, log_variance_q: Tensor, mean_p: Tensor, log_va
     """KL(q || p) of diagonal Gaussians in nats; (..., n, d) -> (..., n)."""
     log_ratio = log_variance_q - log_variance_p
     return 0.5 * ((mean_q - mean_p) ** 2 * torch.exp(-log_variance_p) + torch.expm1(log_ratio) - log_ratio).sum(-1)
-
-
-def mixture_log_prob(z: Tensor, means: Tensor, log_variances: Tensor, present: Tensor | None = None) -> Tensor:
-    """log of the equally weighted mixture of the components that a row has, in nats.
-
-    z: (..., n, d); means, log_variances: (m, n, d), present: bool (m, n), at least one component a row.
-    Returns (..., n).
-    """
-    if present is None:
-        present = torch.ones(means.shape[:2], dtype=torch.bool, device=means.device)
-    means = means.masked_fill(~present.unsqueeze(-1), 0)
-    log_variances = log_variances.masked_fill(~present.unsqueeze(-1), 0)
-    each = normal_log_prob(z.unsqueeze(-3), means, log_variances)  # (..., m, n)
-    return torch.logsumexp(each.masked_fill(~present, -math.inf), -2) - present.sum(0).log()

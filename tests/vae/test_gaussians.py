@@ -84,17 +84,3 @@ def test_kl_agrees_with_torch_distributions():
     found = gaussians.kl_to_standard_normal(means[0], log_variances[0])
     assert found.shape == (5,)
     assert torch.allclose(found, kl_divergence(q, standard))
-
-
-def test_mixture_agrees_with_summed_densities():
-    means, log_variances = random_experts(3, 4, 2)
-    z, _ = random_experts(5, 4, 2, seed=1)
-    present = torch.tensor([[1, 1, 0, 1], [1, 0, 1, 1], [1, 0, 0, 1]], dtype=torch.bool)
-    found = gaussians.mixture_log_prob(z, means.masked_fill(~present.unsqueeze(-1), np.nan), log_variances, present)
-    for row in range(4):
-        chosen = [m for m in range(3) if present[m, row]]
-        density = [
-            norm.pdf(z[:, row].numpy(), means[m, row].numpy(), np.exp(log_variances[m, row].numpy() / 2)).prod(-1)
-            for m in chosen
-        ]
-        assert found[:, row].numpy() == pytest.approx(np.log(np.mean(density, 0)))
