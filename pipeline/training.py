@@ -222,6 +222,7 @@ def _run_epoch(fabric, forward, optimizer, training, now, schedule, seed) -> dic
     for index in shuffle.permutation(len(pieces)):
         batch, present, rows = pieces[index]
         done = now.step / n_steps
+        model.advance((now.step - 1) / n_steps, done)
         now.step += 1
         rows = rows[model.usable(present, done)]
         if len(rows) < fabric.world_size:  # every process needs a part

@@ -262,6 +262,14 @@ def test_stages_train_one_after_the_other_and_the_best_epoch_is_of_the_last(tmp_
     assert with_single.tolist() == [False] * 3 + [True] * 3
 
 
+def test_the_second_stage_goes_on_from_the_first(tmp_path):
+    clips = [make_clips(n=600)]
+    model, _ = build(clips, "telbo")
+    history = fit(model, clips, tmp_path, max_epochs=24, patience=24)
+    assert history["neural_bits"][12:].max() > 0.1  # from the sound alone
+    assert history["neural_bits"][:12].max() < 0.02
+
+
 @pytest.mark.parametrize("name", ["audio", "neural"])
 def test_a_single_modality_is_enough(tmp_path, name):
     clips = [make_clips(modalities=(name,))]

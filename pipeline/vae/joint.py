@@ -82,3 +82,15 @@ class JointVAE(MultimodalVAE):
         data = {name: batch.data[name] for name in self.modalities if name in given}
         mean, log_variance = self.joint_encoder(data, session=batch.session, generator=generator)
         return full_precision(mean), full_precision(log_variance)
+
+    @torch.no_grad()
+    def share_trunks(self) -> None:
+        """Copy the joint encoder's features of each modality, where it has any, to that modality's own encoder.
+
+        Parameters that do not require gradients stay as they are.
+        """
+        for name, trunk in getattr(self.joint_encoder, "trunks", {}).items():
+            own = dict(self.modalities[name].encoder.named_parameters())
+            for part, learnt in trunk.named_parameters():
+                if own[part].requires_grad:
+                    own[part].copy_(learnt)

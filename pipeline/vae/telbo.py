@@ -23,7 +23,8 @@ class TELBO(JointVAE):
 
     stages 1: all at once; a sample has the bounds of what it holds, scaled so that they weigh as much as the M + 1
     bounds of a complete one. stages 2: ELBO(x) alone for the share `joint_share` of the training, on samples that have
-    all modalities; then joint encoder and decoders stay as they are and the encoders of one modality learn.
+    all modalities; then joint encoder and decoders stay as they are and the encoders of one modality learn. They start
+    from what the joint one has learnt to see: untrained ones get lost before decoders that no longer move.
     """
 
     def __init__(
@@ -58,6 +59,11 @@ class TELBO(JointVAE):
     def settled(self, step: float) -> bool:
         """Whether the encoders of one modality have begun to learn."""
         return self.stages == 1 or step > self.joint_share
+
+    def advance(self, before: float, now: float) -> None:
+        """Where stage two begins, hand the joint encoder's features to the encoders of one modality."""
+        if self.stages == 2 and before < self.joint_share <= now:
+            self.share_trunks()
 
     def objective(self, batch: Batch, step: float, generator: torch.Generator | None = None) -> Objective:
         beta = self.beta_at(step)

@@ -1,7 +1,8 @@
 """Faults that the tests must notice; run_mutations.py plants them."""
 
-TESTS = ["test_telbo.py", "-k", "not training_reaches"]  # which takes seconds
+TESTS = ["test_telbo.py", "test_joint.py", "-k", "not training_reaches"]  # which takes seconds
 MUTATIONS = [
+    ("before < self.joint_share <= now", "self.joint_share <= now", "starts stage two again and again"),
     (' - beta * terms["kl"]', "", "no joint KL"),
     ('- beta * terms["kl"]', '+ beta * terms["kl"]', "joint KL with the wrong sign"),
     (' - beta * terms[f"kl_{name}"]', "", "no unimodal KL"),

@@ -109,6 +109,23 @@ def test_a_new_session_brings_its_read_in_only(tmp_path, family):
     )
 
 
+def test_stage_two_starts_from_what_stage_one_saw():
+    model, _ = build([make_clips(), make_clips("mouse2", n_units=2)], family="telbo", options={"joint_share": 0.3})
+    frozen = model.modalities["neural"].encoder.read_in["session0"].requires_grad_(False)
+    frozen_before = frozen.clone()
+    start = {name: p.clone() for name, p in model.named_parameters()}
+    for before, now in ((0.0, 0.2), (0.3, 0.4)):
+        model.advance(before, now)
+        assert all(torch.equal(p, start[name]) for name, p in model.named_parameters())
+    model.advance(0.29, 0.3)
+    for name, trunk in model.joint_encoder.trunks.items():
+        own = dict(model.modalities[name].encoder.named_parameters())
+        for part, learnt in trunk.named_parameters():
+            assert torch.equal(own[part], learnt) == (part != "read_in.session0"), part
+            assert torch.equal(learnt, start[f"joint_encoder.trunks.{name}.{part}"])
+    assert torch.equal(frozen, frozen_before)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_private_latents_are_in_the_joint_posterior(family):
     clips = make_clips()
