@@ -1,1 +1,1 @@
-"""Neural recordings: units from NWB, binned on the session's clock."""
+"""Neural recordings: spikes, traces and potentials from NWB, in bins of the session's clock."""
