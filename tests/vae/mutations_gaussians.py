@@ -6,7 +6,6 @@ MUTATIONS = [
     ("0.5 * (mean**2 +", "0.5 * (mean +", "the mean of the KL is not squared"),
     ("torch.exp(-log_variance_p) +", "torch.exp(-log_variance_q) +", "the other variance in the KL"),
     ("log_variance_q - log_variance_p", "log_variance_p - log_variance_q", "KL in the other direction"),
-    ("- present.sum(0).log()", "", "a mixture whose weights do not sum to one"),
     ("math.log(2 * math.pi)", "math.log(math.pi)", "density that does not integrate to one"),
     ("if prior_expert else ~present.any(0)", "if prior_expert else torch.zeros_like(present[0])", "no expert at all"),
     (".clamp(min=0)", "", "a wide posterior takes precision away"),

@@ -84,3 +84,11 @@ def test_kl_agrees_with_torch_distributions():
     found = gaussians.kl_to_standard_normal(means[0], log_variances[0])
     assert found.shape == (5,)
     assert torch.allclose(found, kl_divergence(q, standard))
+
+
+def test_density_agrees_with_scipy():
+    means, log_variances = random_experts(3, 4, 2)
+    z, _ = random_experts(5, 4, 2, seed=1)
+    found = gaussians.normal_log_prob(z, means[0], log_variances[0])
+    wanted = norm.logpdf(z.numpy(), means[0].numpy(), np.exp(log_variances[0].numpy() / 2)).sum(-1)
+    assert found.numpy() == pytest.approx(wanted)
