@@ -95,7 +95,7 @@ def _scored(scan: Scan, unit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     reached = features(segment.noise.standardised(levels[:, tool.band], unit))
     peak_bin, every = reached.argmax(axis=1), np.arange(UNIT_FRAMES)
     saliency = reached[every, peak_bin]
-    wide = (reached > PRESENT_SD).mean(axis=1) > WIDEST
+    wide = np.count_nonzero(reached > PRESENT_SD, axis=1) > WIDEST * reached.shape[1]
     saliency[wide | ~sound] = OUTSIDE
     squeaks = np.zeros(UNIT_FRAMES, bool)
     # Not for noise, where it would take a good part of the time.

@@ -58,9 +58,9 @@ class Multitaper:
         self.band = slice(first - start, stop - start)
         self.below = slice(0, below_stop - start) if has_below else None
         tapers = dpss(self.n_window, TIME_BANDWIDTH, N_TAPERS)
-        self._tapers = tapers.astype(np.float32)[:, None, :]
-        self._frames = np.empty((N_TAPERS, UNIT_FRAMES + 2, self.n_window), np.float32)
-        self._amplitude = np.empty((N_TAPERS, UNIT_FRAMES + 2, stop - start), np.float32)
+        self._tapers = tapers.astype(np.float32)
+        self._frames = np.empty((UNIT_FRAMES + 2, self.n_window), np.float32)
+        self._amplitude = np.empty((UNIT_FRAMES + 2, stop - start), np.float32)
         # Nothing below the noise of rounding to a step q, of variance q^2 / 12, is sound.
         self.least_power = np.float32(max(quantum, 1e-12) ** 2 / 12)
 
@@ -86,19 +86,19 @@ class Multitaper:
 
     def _levels(self, windows: np.ndarray) -> np.ndarray:
         n = len(windows)
-        if n < UNIT_FRAMES + 2:
-            self._frames[:, n:] = 0
-        np.multiply(windows, self._tapers, out=self._frames[:, :n])
-        spectrum = scipy.fft.rfft(self._frames, axis=-1, workers=1)
-        np.abs(spectrum[..., self.bins], out=self._amplitude)
-        level = self._amplitude[0, :n] + self._amplitude[1, :n]
-        for taper in range(2, N_TAPERS):
-            level += self._amplitude[taper, :n]
+        self._frames[n:] = 0
+        level = np.zeros((UNIT_FRAMES + 2, self._amplitude.shape[1]), np.float32)
+        # One taper after the other: its arrays stay in the cache.
+        for taper in self._tapers:
+            np.multiply(windows, taper, out=self._frames[:n])
+            spectrum = scipy.fft.rfft(self._frames, axis=1, workers=1)
+            np.abs(spectrum[:, self.bins], out=self._amplitude)
+            level += self._amplitude
         level *= np.float32(1 / N_TAPERS)
         np.maximum(level, np.sqrt(self.least_power), out=level)
         np.log(level, out=level)
         level *= DB
-        return level
+        return level[:n]
 
 
 @dataclass(frozen=True)
