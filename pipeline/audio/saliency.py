@@ -135,7 +135,7 @@ def fit_noise(levels: np.ndarray, *, sound: np.ndarray, inner: np.ndarray, first
     floor_db = np.median(levels[inner].T.copy(), axis=1)
     over = flattened(levels, floor_db, trend)
     over[~sound] = 0
-    low_db, rest_db = np.percentile(over[inner], [LOWER_PERCENT, 50], axis=0).astype(np.float32)
+    low_db, rest_db = np.percentile(over[inner].T.copy(), [LOWER_PERCENT, 50], axis=1).astype(np.float32)
     floor_db, over = floor_db + rest_db, over - rest_db
     bins_db = np.arange(-HISTOGRAM_DB, HISTOGRAM_DB + HISTOGRAM_STEP_DB, HISTOGRAM_STEP_DB)
     sigma_db = _sigma(np.histogram(median_of_five(over[inner]), bins_db)[0])
@@ -200,10 +200,12 @@ def slow_waves(n_bins: int) -> np.ndarray:
 
 def _steady(over: np.ndarray, n_steady: int, least_db: float) -> tuple[np.ndarray, np.ndarray]:
     """Bins that some tone lifts for long, and by how much at each time, dB, (n_times, n_bins of them)."""
-    # Medians of halves of the running window tell cheaply where to look.
+    # Where a tone fills the running window, most levels of some half of it are raised.
     half = max(n_steady // 2, 1)
-    coarse = [np.median(over[i : i + half], axis=0) for i in range(0, len(over), half)]
-    bins = np.flatnonzero(np.max(coarse, axis=0) > least_db)
+    starts = np.arange(0, len(over), half)
+    raised = np.add.reduceat(over > least_db, starts, axis=0, dtype=np.int64)
+    sizes = np.diff(np.append(starts, len(over)))
+    bins = np.flatnonzero((2 * raised >= sizes[:, None]).any(axis=0))
     running_db = median_filter(over[:, bins], size=(n_steady, 1), mode="nearest") if len(bins) else over[:, bins]
     running_db = np.where(running_db > least_db, running_db, np.float32(0))
     # The running median knows the edges of a tone to a unit.
