@@ -34,27 +34,32 @@ def detect_calls(
     merge_gap_s: float,
     min_duration_s: float,
     max_duration_s: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find calls; returns their first and last frame centres on the audio clock, s, each of shape (n_calls,).
+) -> Iterator[tuple[float, float]]:
+    """Find calls; yields their first and last frame centres on the audio clock, s, in the order of time.
 
     Frames above `activity_threshold` (noise SDs) are joined where they are dense; stretches that reach
     `peak_threshold` are kept, those less than `merge_gap_s` apart are merged unless the whole would last longer than
     `max_duration_s`, and those shorter than `min_duration_s` or longer than `max_duration_s` are dropped.
     """
     hop_s = scan.hop_s
-    merged: list[tuple[int, int]] = []
-    for start, stop in _runs(scan, _RunFinder(activity_threshold, peak_threshold)):
-        if (
-            merged
-            and (start - merged[-1][1]) * hop_s < merge_gap_s
-            and _lasts(merged[-1][0], stop, hop_s) <= max_duration_s
-        ):
-            merged[-1] = (merged[-1][0], stop)
-        else:
-            merged.append((start, stop))
-    lasting = [run for run in merged if min_duration_s <= _lasts(*run, hop_s) <= max_duration_s]
-    frames = np.array(lasting, float).reshape(-1, 2)
-    return scan.first_s + hop_s * frames[:, 0], scan.first_s + hop_s * (frames[:, 1] - 1)
+    for start, stop in _merged(scan, _RunFinder(activity_threshold, peak_threshold), merge_gap_s, max_duration_s):
+        if min_duration_s <= _lasts(start, stop, hop_s) <= max_duration_s:
+            yield scan.first_s + hop_s * start, scan.first_s + hop_s * (stop - 1)
+
+
+def _merged(scan: Scan, finder: "_RunFinder", merge_gap_s: float, max_duration_s: float) -> Iterator[tuple[int, int]]:
+    """Runs of frames [start, stop), those that nearly touch as one."""
+    last = None
+    for start, stop in _runs(scan, finder):
+        near = last is not None and (start - last[1]) * scan.hop_s < merge_gap_s
+        if near and _lasts(last[0], stop, scan.hop_s) <= max_duration_s:
+            last = (last[0], stop)
+            continue
+        if last is not None:
+            yield last
+        last = (start, stop)
+    if last is not None:
+        yield last
 
 
 def _lasts(start: int, stop: int, hop_s: float) -> float:
@@ -67,7 +72,7 @@ def _runs(scan: Scan, finder: "_RunFinder") -> Iterator[tuple[int, int]]:
     done = 0  # units before this one are over
     for k in range(scan.n_segments):
         segment = scan.segment(k)
-        for unit in segment.start + np.flatnonzero(segment.seeds):
+        for unit in (segment.start + np.flatnonzero(segment.seeds)).tolist():
             if unit < done:
                 continue
             first, scored = unit, [_scored(scan, unit)]
@@ -91,8 +96,7 @@ def _scored(scan: Scan, unit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     sound = scan.has_sound(frames) & (frames < scan.n_frames)
     if segment.noise is None or not sound.any():
         return np.full(UNIT_FRAMES, OUTSIDE), np.zeros(UNIT_FRAMES, int), np.zeros(UNIT_FRAMES, bool)
-    levels = tool.unit_levels(scan.samples(unit, unit + 1))
-    reached = features(segment.noise.standardised(levels[:, tool.band], unit))
+    levels, reached = scan.unit(unit)
     peak_bin, every = reached.argmax(axis=1), np.arange(UNIT_FRAMES)
     saliency = reached[every, peak_bin]
     wide = np.count_nonzero(reached > PRESENT_SD, axis=1) > WIDEST * reached.shape[1]
@@ -164,6 +168,8 @@ class _RunFinder:
         self._known = 0
 
     def _found(self, active: np.ndarray) -> Iterator[tuple[int, int]]:
+        if not active.any():
+            return
         for start, stop in _spans(active):
             squeaks = self._squeaks[start:stop]
             pieces = np.array([[start, stop]])
@@ -180,5 +186,6 @@ class _RunFinder:
 
 def _spans(flags: np.ndarray) -> np.ndarray:
     """Runs of true as [start, stop), shape (n_runs, 2)."""
-    steps = np.diff(flags.astype(np.int8), prepend=0, append=0)
-    return np.stack([np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)], axis=1)
+    framed = np.zeros(len(flags) + 2, bool)
+    framed[1:-1] = flags
+    return np.flatnonzero(framed[1:] != framed[:-1]).reshape(-1, 2)

@@ -7,6 +7,7 @@ the spectrogram that is stored and shown.
 """
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import get_window
 
 from pipeline.audio.contours import trace_contour
-from pipeline.audio.saliency import UNIT_FRAMES, features
+from pipeline.audio.saliency import UNIT_FRAMES
 from pipeline.audio.scan import MEAN_AMPLITUDE, Scan
 from pipeline.audio.spectrogram_file import Spectrogram
 from pipeline.storage import written_whole
@@ -63,29 +64,32 @@ SCHEMA = pa.schema(
 
 def measure_calls(
     scan: Scan | None,
+    calls: Iterable[tuple[float, float, str]],
     *,
-    start_s: np.ndarray,
-    stop_s: np.ndarray,
-    labels: list[str],
-    clipped: np.ndarray,
+    spectrogram: Spectrogram | None,
     bout_gap_s: float,
 ) -> pa.Table:
-    """Measure calls that start and stop at `start_s` and `stop_s` (s, audio clock, sorted by start), shape (n_calls,).
+    """Measure calls, each its start and stop (s, audio clock) and label, in the order of their starts.
 
     Returns a table with the columns of `DEFINITIONS`, one row a call; what lies where there is no sound, in gaps
-    between files, has empty features and a warning. `scan` may be None where there are no calls.
+    between files, has empty features and a warning. `scan` may be None where there are no calls. `spectrogram` tells
+    which frames are usable; without it `clipped` stays empty.
     """
-    measure = _Measure(scan) if len(start_s) else None
+    measure = _Measure(scan) if scan is not None else None
     rows: list[dict] = []
-    bouts = number_bouts(start_s, stop_s, bout_gap_s)
-    for number, (start, stop, label) in enumerate(zip(start_s, stop_s, labels, strict=True)):
-        row = {"call": number, "bout": int(bouts[number]), "label": label, "clipped": float(clipped[number])}
-        row |= {"start_s": float(start), "stop_s": float(stop), "duration_s": float(stop - start)}
-        rows.append(row | measure(float(start), min(float(stop), float(start) + LONGEST_S)))
+    for start_s, stop_s, label in calls:
+        row = {"call": len(rows), "label": label, "start_s": start_s, "stop_s": stop_s, "duration_s": stop_s - start_s}
+        rows.append(row | measure(start_s, min(stop_s, start_s + LONGEST_S)))
+    start_s, stop_s = (np.array([row[name] for row in rows], float) for name in ("start_s", "stop_s"))
+    for row, bout in zip(rows, number_bouts(start_s, stop_s, bout_gap_s), strict=True):
+        row["bout"] = int(bout)
+    if spectrogram is not None and rows:
+        for row, share in zip(rows, clipped_shares(spectrogram, start_s, stop_s), strict=True):
+            row["clipped"] = float(share)
     n_silent = sum(row.get("peak_hz") is None for row in rows)
     if n_silent:
         warnings.warn(f"{n_silent} of {len(rows)} calls lie where there is no sound: not measured", stacklevel=2)
-    n_long = int((np.asarray(stop_s) - start_s > LONGEST_S).sum())
+    n_long = int((stop_s - start_s > LONGEST_S).sum())
     if n_long:
         warnings.warn(f"{n_long} calls last longer than {LONGEST_S:g} s: measured up to there", stacklevel=2)
     return pa.Table.from_pylist(rows, schema=SCHEMA)
@@ -178,7 +182,7 @@ class _Measure:
         units = range(first // UNIT_FRAMES, (stop - 1) // UNIT_FRAMES + 1)
         samples = scan.samples(units[0], units[-1] + 1)
         saliency, noise, known = [], [], []
-        for i, unit in enumerate(units):
+        for unit in units:
             segment = scan.segment_of(unit)
             known.append(np.full(UNIT_FRAMES, segment.noise is not None))
             if segment.noise is None:
@@ -186,8 +190,7 @@ class _Measure:
                 saliency.append(blank)
                 noise.append(blank)
                 continue
-            levels = tool.unit_levels(samples[i * tool.unit_samples :][: tool.span_samples])
-            saliency.append(features(segment.noise.standardised(levels[:, tool.band], unit)))
+            saliency.append(scan.unit(unit)[1])
             floor = 10 ** (segment.noise.floor_db / 10) / MEAN_AMPLITUDE**2
             noise.append(np.broadcast_to(floor, saliency[-1].shape))
         inner = slice(first - units[0] * UNIT_FRAMES, stop - units[0] * UNIT_FRAMES)

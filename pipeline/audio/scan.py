@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import get_window
 
 from pipeline.audio.recording import Recording
-from pipeline.audio.saliency import UNIT_FRAMES, Multitaper, Noise, fit_noise
+from pipeline.audio.saliency import UNIT_FRAMES, Multitaper, Noise, features, fit_noise
 
 SEGMENT_S = 30.0  # the floor of each frequency follows the recording at this pace
 STEADY_OF_LONGEST = 2.5  # a tone that lasts longer than half of this times the longest call belongs to the floor
@@ -23,6 +23,8 @@ SEED_RATIO = 7.0  # power over the noise, averaged over 3 frames and 3 bins; the
 SEED_MARGIN_S = 0.004
 SCAN_FRAMES = 256  # a block's arrays stay in the cache
 N_KEPT = 256  # segments whose noise is kept, of some kB each: two hours
+N_UNITS_KEPT = 256  # units whose spectra are kept, of some 50 kB each: calls are measured soon after they are found
+CHUNK_UNITS = 64  # units that are read at once
 MEAN_AMPLITUDE = np.sqrt(np.pi) / 2  # of complex noise of unit variance
 
 
@@ -68,6 +70,8 @@ class Scan:
         self._n_steady = max(2 * round(steady_s / unit_s / 2) + 1, FEWEST_STEADY)
         self._stretches = np.array(recording.stretches).T
         self.segment = lru_cache(maxsize=N_KEPT)(self._segment)
+        self.unit = lru_cache(maxsize=N_UNITS_KEPT)(self._unit)
+        self._read = (0, np.empty(0, np.float32))  # first sample and samples of what was read last
 
     @property
     def hop_s(self) -> float:
@@ -83,13 +87,35 @@ class Scan:
 
     def samples(self, start: int, stop: int) -> np.ndarray:
         """Samples behind units [start, stop) and one frame on either side; mirrored where the recording ends."""
-        tool, n_samples = self.multitaper, self.recording.n_samples
+        first, last = self._span(start, stop)
+        if not self._read[0] <= first <= last <= self._read[0] + len(self._read[1]):
+            self._read = self._mirrored(*self._span(start, max(stop, min(start + CHUNK_UNITS, self.n_units))))
+        return self._read[1][first - self._read[0] : last - self._read[0]]
+
+    def _span(self, start: int, stop: int) -> tuple[int, int]:
+        """Samples [first, last) behind units [start, stop) and one frame on either side."""
+        tool = self.multitaper
         first = start * tool.unit_samples - tool.n_hop
-        last = first + (stop - start - 1) * tool.unit_samples + tool.span_samples
-        inner = self.recording.read(max(first, 0), min(last, n_samples) - max(first, 0))
-        if first >= 0 and last <= n_samples:
-            return inner
-        return np.pad(inner, (max(-first, 0), max(last - n_samples, 0)), mode="reflect")
+        return first, first + (stop - start - 1) * tool.unit_samples + tool.span_samples
+
+    def _mirrored(self, first: int, last: int) -> tuple[int, np.ndarray]:
+        samples, n_samples = self.recording.read(first, last - first), self.recording.n_samples
+        before, after = max(-first, 0), max(last - n_samples, 0)
+        if before:
+            samples[:before] = samples[2 * before : before : -1]
+        if after:
+            end = len(samples) - after
+            samples[end:] = samples[end - 2 : end - 2 - after : -1]
+        return first, samples
+
+    def _unit(self, unit: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Levels of a unit and a frame on either side, dB, (UNIT_FRAMES + 2, n_bins), and its `features`, (UNIT_FRAMES,
+        n_bins in the range); None where no noise is known. To be read, not changed."""
+        noise = self.segment_of(unit).noise
+        if noise is None:
+            return None
+        levels = self.multitaper.unit_levels(self.samples(unit, unit + 1))
+        return levels, features(noise.standardised(levels[:, self.multitaper.band], unit))
 
     def has_sound(self, frames: np.ndarray) -> np.ndarray:
         """Whether frames lie within one stretch of sound without a gap, bool, shape of `frames`."""

@@ -1,10 +1,8 @@
 """Find the calls of a session (or take the lab's annotations) and measure them."""
 
-import numpy as np
-
 from pipeline.audio.annotations import read_annotations
 from pipeline.audio.calls import detect_calls
-from pipeline.audio.features import clipped_shares, measure_calls, write_calls
+from pipeline.audio.features import measure_calls, write_calls
 from pipeline.audio.recording import open_session
 from pipeline.audio.scan import Scan
 from pipeline.audio.spectrogram_file import open_spectrogram
@@ -31,11 +29,7 @@ def run(args, config):
             if session.annotations is not None:
                 where = f"{args.sheet}, session {session.name}"
                 raise InputError("annotations of calls need audio", where=where, found="no audio", mend="leave one out")
-            nothing = np.empty(0)
-            table = measure_calls(
-                None, start_s=nothing, stop_s=nothing, labels=[], clipped=nothing, bout_gap_s=calls.bout_gap_s
-            )
-            write_calls(table, args.out)
+            write_calls(measure_calls(None, (), spectrogram=None, bout_gap_s=calls.bout_gap_s), args.out)
             return
         with recording:
             scan = Scan(
@@ -49,8 +43,9 @@ def run(args, config):
                 start_s, stop_s, labels = read_annotations(
                     session.annotations, audio_start_s=spectrogram.start_s, audio_stop_s=spectrogram.stop_s
                 )
+                found = zip(start_s.tolist(), stop_s.tolist(), labels, strict=True)
             else:
-                start_s, stop_s = detect_calls(
+                spans = detect_calls(
                     scan,
                     activity_threshold=calls.activity_threshold,
                     peak_threshold=calls.peak_threshold,
@@ -58,9 +53,6 @@ def run(args, config):
                     min_duration_s=calls.min_duration_s,
                     max_duration_s=calls.max_duration_s,
                 )
-                labels = [""] * len(start_s)
-            clipped = clipped_shares(spectrogram, start_s, stop_s)
-            table = measure_calls(
-                scan, start_s=start_s, stop_s=stop_s, labels=labels, clipped=clipped, bout_gap_s=calls.bout_gap_s
-            )
+                found = ((start_s, stop_s, "") for start_s, stop_s in spans)
+            table = measure_calls(scan, found, spectrogram=spectrogram, bout_gap_s=calls.bout_gap_s)
     write_calls(table, args.out)

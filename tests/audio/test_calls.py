@@ -22,7 +22,7 @@ def detect(make_scan):
         settings = DEFAULTS | changes
         sound = {"longest_call_s": settings["max_duration_s"]} | (sound or {})
         scan = make_scan(*pieces, everywhere=everywhere, start_s=start_s, **sound)
-        return np.stack(detect_calls(scan, **settings), axis=1)
+        return np.array(list(detect_calls(scan, **settings))).reshape(-1, 2)
 
     return _detect
 

@@ -8,9 +8,8 @@ from pipeline.audio.spectrogram_file import open_spectrogram
 
 
 def _measured(scan, start_s, stop_s, tmp_path, labels=None):
-    start_s, stop_s, labels = np.array(start_s), np.array(stop_s), labels or [""] * len(start_s)
-    clipped = np.zeros(len(start_s))
-    table = measure_calls(scan, start_s=start_s, stop_s=stop_s, labels=labels, clipped=clipped, bout_gap_s=1.0)
+    calls = zip(start_s, stop_s, labels or [""] * len(start_s), strict=True)
+    table = measure_calls(scan, calls, spectrogram=None, bout_gap_s=1.0)
     write_calls(table, tmp_path / "calls.parquet")
     return pd.read_parquet(tmp_path / "calls.parquet")
 
