@@ -42,7 +42,7 @@ TINY = {
     },
 }
 PREPARED = ("spectrogram.nc", "calls.parquet", "counts.nc", "units.parquet", "clips.nc", "tuning.nc")
-OF_A_MODEL = ("model.pt", "history.csv", "latents.parquet", "metrics.parquet", "traversal.nc")
+OF_A_MODEL = ("model.pt", "history.csv", "latents.parquet", "metrics.parquet", "traversal.nc", "examples.nc")
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:

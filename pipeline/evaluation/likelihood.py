@@ -100,11 +100,12 @@ def likelihood_scores(
     n_clips: int,
     generator: torch.Generator,
 ) -> None:
-    """Add marginal, joint, conditional and predictive log-likelihoods and the KL of each latent, means over clips.
+    """Add marginal, joint, conditional and predictive log-likelihoods, synergies and latents' KL, means over clips.
 
     All rows of a session rest on the same clips, at most `n_clips` of them, evenly spread, that have all `modalities`.
     `marginal`: log p(x_target) with q(z|given) as the proposal; `joint`: log p of both; `conditional`: joint less the
-    given modality's marginal; `predictive`: log E_{q(z|given)} p(x_target|z).
+    given modality's marginal; `predictive`: log E_{q(z|given)} p(x_target|z); `synergy`: log p(x_target) with q(z|all)
+    as the proposal less that with q(z|x_target), clip by clip.
     """
     held = held_out(modalities)
     if held is None:
@@ -118,6 +119,7 @@ def likelihood_scores(
         metrics.add(clip_mean(values, held.blocks), ess=float(ess.mean()), **names, **labels)
 
     own: dict[str, Estimate] = {}
+    whole: dict[str, Estimate] = {}
     joint = None
     for given in possible_givens(model, modalities):
         targets = possible_targets(model, modalities, given)
@@ -127,6 +129,8 @@ def likelihood_scores(
             add("marginal", marginal.log_prob, marginal.ess, target, given)
             if given == (target,):
                 own[target] = marginal
+            elif given == modalities:
+                whole[target] = marginal
             if target not in given:
                 predictive = draws.predictive(target)
                 add("predictive", predictive.log_prob, predictive.ess, target, given)
@@ -144,3 +148,6 @@ def likelihood_scores(
             (other,) = (name for name in modalities if name != target)
             ess = np.minimum(joint.ess, own[other].ess)
             add("conditional", joint.log_prob - own[other].log_prob, ess, target, (other,))
+    for target, marginal in whole.items():
+        ess = np.minimum(marginal.ess, own[target].ess)
+        add("synergy", marginal.log_prob - own[target].log_prob, ess, target, modalities)

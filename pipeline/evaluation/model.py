@@ -4,15 +4,21 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
+from torch import Tensor
 
 from pipeline.clips import MODALITIES, SessionClips
 from pipeline.errors import InputError
-from pipeline.evaluation.heldout import SPLITS, held_out
+from pipeline.evaluation.factorisation import disentanglement_scores, sensitivity_scores
+from pipeline.evaluation.factors import known_clips
+from pipeline.evaluation.generation import coherence_scores
+from pipeline.evaluation.heldout import SPLITS, held_out, with_modalities
 from pipeline.evaluation.likelihood import likelihood_scores
 from pipeline.evaluation.metrics import Metrics
 from pipeline.evaluation.reconstruction import prediction_scores
+from pipeline.evaluation.synergy import decoding_scores
+from pipeline.evaluation.traversal import aggregate_posterior
 from pipeline.seeds import torch_generator
-from pipeline.vae.assembly import LoadedModel
+from pipeline.vae.assembly import LoadedModel, to_batch
 
 
 def model_metrics(
@@ -24,7 +30,7 @@ def model_metrics(
     chunk_s: float,
     min_peak_db: float,
 ) -> Metrics:
-    """Predictions and likelihoods of a model on the validation and test clips of every session.
+    """Predictions, likelihoods, generation, synergy and factorisation of a model, on held-out clips of every session.
 
     n_samples: posterior samples a clip. n_clips: clips a session and split at most for reconstruction and
     log-likelihoods. chunk_s, min_peak_db: see `held_out`.
@@ -32,6 +38,11 @@ def model_metrics(
     Raises InputError where clips do not fit the model.
     """
     metrics = Metrics(objective=loaded.family, latent_dim=loaded.latent_dim, seed=loaded.seed)
+    shares_latents = loaded.model.cross_generates and len(loaded.modalities) > 1
+    sd = None
+    if shares_latents:
+        batches = [to_batch(session.where("train")) for session in clips]
+        sd = aggregate_posterior(loaded.model, batches, loaded.modalities)[1]
     for session in clips:
         check_fit(loaded, session)
         has_units = session.session in loaded.sessions
@@ -47,7 +58,42 @@ def model_metrics(
             for scores in (prediction_scores, likelihood_scores):
                 generator = torch_generator(loaded.seed, scores.__name__, session.session, split)
                 scores(loaded.model, metrics, generator=generator, **common)
+        latent_scores(loaded, metrics, session, modalities=modalities, sd=sd, chunk_s=chunk_s, min_peak_db=min_peak_db)
     return metrics
+
+
+def latent_scores(
+    loaded: LoadedModel,
+    metrics: Metrics,
+    session: SessionClips,
+    *,
+    modalities: tuple[str, ...],
+    sd: Tensor | None,
+    chunk_s: float,
+    min_peak_db: float,
+) -> None:
+    """What the latents carry and generate in one session: decoding, coherence, sensitivities, MIG and SAP.
+
+    modalities: those that the model decodes for this session. sd: of the aggregate posterior, (n_latents,); None where
+    the model's modalities share no latents.
+    """
+    model = loaded.model
+    known = known_clips(session, modalities=modalities, min_peak_db=min_peak_db, chunk_s=chunk_s)
+    if known is not None:
+        means = decoding_scores(model, metrics, known, modalities=modalities)
+        given = "+".join(modalities)
+        if given in means:
+            disentanglement_scores(metrics, known, means[given], given=given)
+    if sd is None or len(modalities) < 2:
+        return
+    if known is not None:
+        generator = torch_generator(loaded.seed, "coherence", session.session)
+        coherence_scores(model, metrics, known, min_peak_db=min_peak_db, generator=generator)
+    held = held_out(session, split="test", modalities=modalities, chunk_s=chunk_s, min_peak_db=min_peak_db)
+    if held is not None:
+        training = with_modalities(session.where("train"), ("audio",))
+        generator = torch_generator(loaded.seed, "sensitivity", session.session)
+        sensitivity_scores(model, metrics, held, training, modalities=modalities, sd=sd, generator=generator)
 
 
 def check_fit(loaded: LoadedModel, clips: SessionClips) -> None:

@@ -4,6 +4,7 @@ Neighbouring bins and overlapping clips are not independent, so every score keep
 stretch of time) and takes its standard error over blocks, by the delete-one jackknife (Efron & Tibshirani 1993, 11).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +88,7 @@ def bits_per_spike(*, counts: np.ndarray, predicted: np.ndarray, reference: np.n
     counts = np.where(observed, counts, 0.0)
     gain = xlogy(counts, predicted / reference) - (predicted - reference)  # the log n! terms cancel
     gain = np.where(observed, gain, 0.0).sum(axis=2)  # (n_clips, n_units)
-    return Ratio(_per_block(gain, blocks) / np.log(2), _per_block(counts.sum(axis=2), blocks), len(counts))
+    return Ratio(block_sums(gain, blocks) / np.log(2), block_sums(counts.sum(axis=2), blocks), len(counts))
 
 
 def bits_per_bin(*, traces: np.ndarray, predicted: np.ndarray, reference: np.ndarray, blocks: np.ndarray) -> Ratio:
@@ -99,7 +100,7 @@ def bits_per_bin(*, traces: np.ndarray, predicted: np.ndarray, reference: np.nda
     observed = np.isfinite(traces)
     gain = np.square(traces - reference[:, None], dtype=np.float64) - np.square(traces - predicted, dtype=np.float64)
     gain = np.where(observed, gain, 0.0).sum(axis=2) / 2  # (n_clips, n_units)
-    return Ratio(_per_block(gain, blocks) / np.log(2), _per_block(observed.sum(axis=2), blocks), len(traces))
+    return Ratio(block_sums(gain, blocks) / np.log(2), block_sums(observed.sum(axis=2), blocks), len(traces))
 
 
 def explained_variance(*, truth: np.ndarray, predicted: np.ndarray, reference: np.ndarray, blocks: np.ndarray) -> Ratio:
@@ -110,7 +111,7 @@ def explained_variance(*, truth: np.ndarray, predicted: np.ndarray, reference: n
     """
     total = np.square(truth - reference, dtype=np.float64).sum(axis=(1, 2))
     rest = np.square(truth - predicted, dtype=np.float64).sum(axis=(1, 2))
-    return Ratio(_per_block(total - rest, blocks), _per_block(total, blocks), len(truth))
+    return Ratio(block_sums(total - rest, blocks), block_sums(total, blocks), len(truth))
 
 
 def explained_count_variance(
@@ -123,7 +124,7 @@ def explained_count_variance(
     """
     total = np.nansum(np.square(counts - reference[:, None], dtype=np.float64), axis=2)
     rest = np.nansum(np.square(counts - predicted, dtype=np.float64), axis=2)
-    return Ratio(_per_block(total - rest, blocks), _per_block(total, blocks), len(counts))
+    return Ratio(block_sums(total - rest, blocks), block_sums(total, blocks), len(counts))
 
 
 def peak_frequency_error(
@@ -137,18 +138,40 @@ def peak_frequency_error(
     counted = truth.max(axis=1) >= min_peak_db  # (n_clips, n_frames)
     distance_hz = np.abs(frequency_hz[truth.argmax(axis=1)] - frequency_hz[predicted.argmax(axis=1)])
     return Ratio(
-        _per_block(np.where(counted, distance_hz, 0.0).sum(axis=1), blocks),
-        _per_block(counted.sum(axis=1), blocks),
+        block_sums(np.where(counted, distance_hz, 0.0).sum(axis=1), blocks),
+        block_sums(counted.sum(axis=1), blocks),
         len(truth),
     )
 
 
 def clip_mean(values: np.ndarray, blocks: np.ndarray) -> Ratio:
     """Mean over clips of `values` (n_clips, ...), with its error over blocks (n_clips,)."""
-    return Ratio(_per_block(values, blocks), _per_block(np.ones_like(values), blocks), len(values))
+    return Ratio(block_sums(values, blocks), block_sums(np.ones_like(values), blocks), len(values))
 
 
-def _per_block(values: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+def jackknifed(statistic: Callable[[np.ndarray], float], blocks: np.ndarray, *, n_blocks: int) -> Ratio:
+    """A statistic that is no ratio of sums as a Ratio of the same value, with its delete-one-block error.
+
+    statistic: rows (indices of clips) -> number. blocks: shape (n_rows,), below `n_blocks`; all blocks weigh the same.
+    """
+    rows = np.arange(len(blocks))
+    whole = statistic(rows)
+    if n_blocks < 2:
+        return Ratio(np.array([whole]), np.ones(1), len(rows))
+    without = np.array([statistic(rows[blocks != block]) for block in range(n_blocks)])
+    return Ratio(whole + (n_blocks - 1) * (without.mean() - without), np.ones(n_blocks), len(rows))
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's r of two series (n,); 0 where one of them is constant, since nothing agrees with it."""
+    if len(a) < 2:
+        return 0.0
+    a, b = a - a.mean(dtype=np.float64), b - b.mean(dtype=np.float64)
+    scale = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(a @ b / scale) if scale > 0 else 0.0
+
+
+def block_sums(values: np.ndarray, blocks: np.ndarray) -> np.ndarray:
     """Sums of `values` (n_clips, ...) over the clips of each block, shape (n_blocks, ...)."""
     order = np.argsort(blocks, kind="stable")
     starts = np.searchsorted(blocks[order], np.arange(blocks.max() + 1))

@@ -1,4 +1,4 @@
-"""Score a trained model on held-out clips and traverse its latents."""
+"""Score a trained model on held-out clips, traverse its latents and keep examples of what it generates."""
 
 from pathlib import Path
 
@@ -10,10 +10,12 @@ def add_arguments(parser):
     parser.add_argument("--clips", nargs="+", type=Path, required=True, help="clips.nc of every session")
     parser.add_argument("--out", type=Path, required=True, help="metrics.parquet")
     parser.add_argument("--traversal-out", type=Path, required=True, help="traversal.nc")
+    parser.add_argument("--examples-out", type=Path, required=True, help="examples.nc")
 
 
 def run(args, config):
     from pipeline.clips import read_clips
+    from pipeline.evaluation.examples import example_clips
     from pipeline.evaluation.metrics import metrics_table
     from pipeline.evaluation.model import model_metrics
     from pipeline.evaluation.traversal import traverse
@@ -33,3 +35,4 @@ def run(args, config):
     )
     write_table(metrics_table(metrics), args.out)
     write_dataset(traverse(loaded, clips), args.traversal_out)
+    write_dataset(example_clips(loaded, clips, n_samples=settings.n_samples), args.examples_out)

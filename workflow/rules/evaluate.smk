@@ -27,6 +27,7 @@ rule evaluate:
     output:
         metrics="results/models/{family}-k{latent_dim}/seed{seed}/metrics.parquet",
         traversal="results/models/{family}-k{latent_dim}/seed{seed}/traversal.nc",
+        examples="results/models/{family}-k{latent_dim}/seed{seed}/examples.nc",
     log:
         "results/logs/evaluate/{family}-k{latent_dim}-seed{seed}.log",
     benchmark:
@@ -42,4 +43,5 @@ rule evaluate:
         code=code("evaluate"),
     shell:
         "duet evaluate --config {params.settings:q} --model {input.model:q} --clips {input.clips:q} "
-        "--out {output.metrics:q} --traversal-out {output.traversal:q} > {log:q} 2>&1 || shown {log:q}"
+        "--out {output.metrics:q} --traversal-out {output.traversal:q} --examples-out {output.examples:q} "
+        "> {log:q} 2>&1 || shown {log:q}"

@@ -4,7 +4,7 @@ rule report:
         tables=[*TABLE_FILES, *RECOVERY],
         summary="results/tables/summary.json",
         prepared=[every_session(n) for n in ("spectrogram.nc", "calls.parquet", "counts.nc", "clips.nc", "tuning.nc")],
-        models=[every_model(name) for name in ("history.csv", "metrics.parquet", "traversal.nc")],
+        models=[every_model(name) for name in ("history.csv", "metrics.parquet", "traversal.nc", "examples.nc")],
         baselines="results/models/baselines/metrics.parquet",
     output:
         page=report("results/report.html", category="Report", caption="../report/report.rst"),

@@ -1,0 +1,159 @@
+"""Latent factorisation: which latents serve the sound, which the spikes, which both.
+
+The sensitivity of a modality to a latent is how much its expected data change for +1 SD of the latent's aggregate
+posterior, in units of the data's own scale: SDs of the log spectrogram, log rate of spikes, SDs of traces; root mean
+square over a clip's elements, mean over clips. A latent's share of sound is its sensitivity of sound over the sum of
+both.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.clips import SessionClips
+from pipeline.evaluation.factors import FACTORS, KnownClips
+from pipeline.evaluation.heldout import HeldOut
+from pipeline.evaluation.metrics import Metrics
+from pipeline.evaluation.scores import clip_mean, correlation, jackknifed
+from pipeline.vae.assembly import to_batch
+from pipeline.vae.base import MultimodalVAE
+
+SMALLEST_COUNT = 1e-8
+PRIVATE_SHARE = 0.9  # of one modality: from here on the latent is its own
+SMALLEST_SENSITIVITY = 0.02  # both together, SDs and log rate; a latent below it does nothing
+N_POINTS = 32  # clips a session
+N_LEVELS = 10  # equally filled ones, for mutual information
+MOST_BLOCKS = 20  # of the jackknife of MIG and SAP
+
+
+def sensitivities(decode: Callable[[Tensor], dict[str, Tensor]], z: Tensor, sd: Tensor) -> dict[str, np.ndarray]:
+    """Change for +1 SD of each latent (half of that from -1 to +1 SD), by modality, shape (n, n_latents).
+
+    decode: z (n, n_latents) -> by modality (n, *features), in units of its own scale. sd: (n_latents,).
+    """
+    found: dict[str, list[Tensor]] = {}
+    with torch.inference_mode():
+        for step in torch.diag(sd):
+            up, down = decode(z + step), decode(z - step)
+            for name in up:
+                change = ((up[name] - down[name]) / 2).flatten(1)
+                found.setdefault(name, []).append(change.square().mean(dim=1).sqrt())
+    return {name: torch.stack(parts, dim=1).double().cpu().numpy() for name, parts in found.items()}
+
+
+def audio_shares(audio: np.ndarray, neural: np.ndarray) -> np.ndarray:
+    """Share of the sensitivity that is the sound's, from (n_latents,) each; NaN where there is none."""
+    total = audio + neural
+    return np.divide(audio, total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+def spaces(audio: np.ndarray, neural: np.ndarray) -> np.ndarray:
+    """shared, audio, neural or inactive, from the sensitivities (n_latents,) of each modality."""
+    share = audio_shares(audio, neural)
+    idle = ~(audio + neural >= SMALLEST_SENSITIVITY)  # NaN too
+    return np.select(
+        [idle, share >= PRIVATE_SHARE, share <= 1 - PRIVATE_SHARE], ["inactive", "audio", "neural"], "shared"
+    )
+
+
+def sensitivity_scores(
+    model: MultimodalVAE,
+    metrics: Metrics,
+    held: HeldOut,
+    training: SessionClips,
+    *,
+    modalities: tuple[str, ...],
+    sd: Tensor,
+    generator: torch.Generator,
+) -> None:
+    """Add `sensitivity` of each modality to each latent and `factorisation` of the model.
+
+    held: clips with both modalities; points are drawn from q(z|both) of some of them. sd: of the aggregate posterior.
+    factorisation: sum_j |a_j - n_j| / sum_j (a_j + n_j) over the latents' sensitivities a, n of sound and spikes;
+    1: each latent serves one modality alone; 0: all serve both alike.
+    """
+    held = held.thinned(N_POINTS)
+    clips = held.clips
+    scale_db = float(np.sqrt(np.square(training.spectrogram - held.mean_spectrogram).mean(dtype=np.float64))) or 1.0
+    with torch.inference_mode():
+        z = model.posterior(to_batch(clips), modalities).rsample(1, generator)[0]
+
+    def decode(z: Tensor) -> dict[str, Tensor]:
+        decoded = {name: likelihood.mean for name, likelihood in model.decode(z, session=clips.session).items()}
+        counts = decoded["neural"]
+        rate = counts.clamp(min=SMALLEST_COUNT).log() if clips.kind == "spikes" else counts
+        return {"audio": decoded["audio"] / scale_db, "neural": rate}
+
+    found = sensitivities(decode, z, sd)
+    labels = {"session": clips.session, "split": held.split, "given": "+".join(modalities)}
+    units = {"audio": "SD", "neural": "log rate" if clips.kind == "spikes" else "SD"}
+    for name, unit in units.items():
+        for latent, values in enumerate(found[name].T):
+            score = clip_mean(values, held.blocks)
+            metrics.add(score, target=name, metric="sensitivity", unit=unit, unit_id=f"z{latent}", **labels)
+
+    def factorised(rows: np.ndarray) -> float:
+        a, n = (found[name][rows].mean(axis=0) for name in ("audio", "neural"))
+        return float(np.abs(a - n).sum() / max((a + n).sum(), np.finfo(float).tiny))
+
+    score = jackknifed(factorised, held.blocks, n_blocks=held.blocks.max() + 1)
+    metrics.add(score, target="", metric="factorisation", unit="1", **labels)
+
+
+def disentanglement_scores(metrics: Metrics, known: KnownClips, z: np.ndarray, *, given: str) -> None:
+    """Add MIG and SAP of each known factor over the posterior means z (n_clips, n_latents) of the test clips."""
+    blocks = known.blocks % MOST_BLOCKS
+    n_blocks = int(min(known.blocks.max() + 1, MOST_BLOCKS))
+    for factor in (name for name in FACTORS if known.usable(name)):
+        values = known.factors["test"][factor]
+        seen = np.isfinite(values)
+        for metric, gap in (("mig", mutual_information_gap), ("sap", separated_predictability)):
+
+            def statistic(rows: np.ndarray, gap=gap, z=z[seen], values=values[seen]) -> float:
+                return gap(z[rows], values[rows])
+
+            metrics.add(
+                jackknifed(statistic, blocks[seen], n_blocks=n_blocks),
+                session=known.clips["test"].session,
+                split="test",
+                target=factor,
+                given=given,
+                metric=metric,
+                unit="1",
+            )
+
+
+def mutual_information_gap(z: np.ndarray, factor: np.ndarray) -> float:
+    """Gap between the two latents that tell most of a factor, in shares of its entropy (Chen et al. 2018, eq. 6).
+
+    z: (n, n_latents), factor: (n,), both cut into ten equally filled levels.
+    """
+    codes = [_levels(column) for column in z.T]
+    target = _levels(factor)
+    entropy = _entropy(np.bincount(target))
+    if entropy <= 0:
+        return 0.0
+    told = [entropy + _entropy(np.bincount(code)) - _entropy(np.bincount(code * N_LEVELS + target)) for code in codes]
+    return _gap(told) / entropy
+
+
+def separated_predictability(z: np.ndarray, factor: np.ndarray) -> float:
+    """Gap between the R2 of the two single latents that predict a factor best, linearly (Kumar et al. 2018, SAP)."""
+    return _gap([correlation(column, factor) ** 2 for column in z.T])
+
+
+def _gap(values: Sequence[float]) -> float:
+    ordered = sorted(values, reverse=True)
+    return float(ordered[0] - ordered[1]) if len(ordered) > 1 else float(sum(ordered))
+
+
+def _levels(values: np.ndarray) -> np.ndarray:
+    edges = np.quantile(values, np.arange(1, N_LEVELS) / N_LEVELS) if len(values) else []
+    return np.searchsorted(edges, values, side="right")
+
+
+def _entropy(counts: np.ndarray) -> float:
+    share = counts[counts > 0] / max(counts.sum(), 1)
+    return float(-(share * np.log(share)).sum())
