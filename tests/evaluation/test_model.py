@@ -8,6 +8,7 @@ import xarray as xr
 
 from pipeline.__main__ import main
 from pipeline.errors import InputError
+from pipeline.evaluation.examples import example_clips
 from pipeline.evaluation.metrics import metrics_table
 from pipeline.evaluation.model import model_metrics
 from pipeline.evaluation.predictions import expected_data
@@ -80,6 +81,16 @@ def test_every_direction_is_scored_on_both_splits(build, two):
     assert pairs(table, "log_likelihood:marginal") == {(t, g) for t in ("audio", "neural") for g in givens}
     assert pairs(table, "log_likelihood:joint") == {("audio+neural", "audio+neural")}
     crossed = {("audio", "neural"), ("neural", "audio")}
+    both = {("audio", "audio+neural"), ("neural", "audio+neural")}
+    assert pairs(table, "log_likelihood:synergy") == pairs(table, "sensitivity") == both
+    factors = ("pitch", "level", "duration")
+    assert pairs(table, "joint_coherence") == {
+        (factor, given) for factor in factors[:2] for given in ("prior", "real", "shuffled")
+    }
+    assert pairs(table, "decoding") == {(factor, given) for factor in factors for given in givens}
+    whole = {(factor, "audio+neural") for factor in factors}
+    assert pairs(table, "decoding_synergy") == pairs(table, "mig") == pairs(table, "sap") == whole
+    assert pairs(table, "factorisation") == {("", "audio+neural")}
     assert pairs(table, "log_likelihood:conditional") == pairs(table, "log_likelihood:predictive") == crossed
     assert set(table.loc[table["metric"] == "kl", "unit_id"]) == {"z0", "z1", "z2"}
     per_unit = table[(table["metric"] == "bits_per_spike") & (table["unit_id"] != "")]
@@ -89,12 +100,15 @@ def test_every_direction_is_scored_on_both_splits(build, two):
     np.testing.assert_allclose(table["value"], sums)
 
 
-def test_conditional_is_joint_less_marginal(build, two):
+def test_conditional_and_synergy_are_differences_of_estimates(build, two):
     table = metrics_table(model_metrics(build(two), two[:1], **SETTINGS))
     rows = table[table["split"] == "test"].set_index(["metric", "target", "given"])["value"].sort_index()
     joint = rows["log_likelihood:joint", "audio+neural", "audio+neural"].item()
     own = rows["log_likelihood:marginal", "audio", "audio"].item()
     assert rows["log_likelihood:conditional", "neural", "audio"].item() == pytest.approx(joint - own)
+    for target in ("audio", "neural"):
+        both, alone = (rows["log_likelihood:marginal", target, given].item() for given in ("audio+neural", target))
+        assert rows["log_likelihood:synergy", target, "audio+neural"].item() == pytest.approx(both - alone)
 
 
 def test_unimodal_models_only_reconstruct(build, two):
@@ -207,6 +221,35 @@ def test_the_steps_write_their_tables(build, two, tmp_path):
     assert set(simple["objective"]) > {"baseline:mean", "baseline:ridge", "baseline:poisson_glm"}
     with xr.open_dataset(traversal, engine="h5netcdf") as written:
         assert list(written["unit"].values) == two[0].unit_ids + two[1].unit_ids
+    with xr.open_dataset(examples, engine="h5netcdf") as written:
+        assert written.sizes["clip"] == 5 and written.sizes["draw"] == 8 and written.attrs["session"] == "a"
+
+
+def test_examples_are_real_clips_and_what_the_model_expects_of_them(build, two):
+    loaded = build(two)
+    shown = example_clips(loaded, two, n_samples=400)
+    test = two[0].where("test")
+    rows = np.searchsorted(test.start_s, shown["start_s"])
+    np.testing.assert_array_equal(shown["true_audio_db"], test.spectrogram[rows])
+    np.testing.assert_array_equal(shown["true_count"], test.counts[rows])
+    assert list(shown["given"].values) == ["audio", "neural", "audio+neural"]
+    common = {"targets": ("audio", "neural"), "n_samples": 400, "generator": torch.Generator().manual_seed(3)}
+    for given in (("audio",), ("neural",), ("audio", "neural")):
+        wanted = expected_data(loaded.model, to_batch(test, rows), given=given, **common)
+        found = shown.sel(given="+".join(given))
+        np.testing.assert_allclose(found["expected_count"], wanted["neural"], rtol=0.2)  # other noise, the same mean
+        np.testing.assert_allclose(found["audio_db"], wanted["audio"], atol=1.5)
+    assert shown["drawn_audio_db"].shape == (8, 8, 16) and float(shown["drawn_audio_db"].std("draw").max()) > 0
+
+
+def test_examples_leave_out_what_a_model_cannot_infer(build, two):
+    shown = example_clips(build(two, "unimodal"), two, n_samples=4)
+    known = shown["audio_db"].notnull().all(["clip", "frequency", "frame"])
+    assert known.values.tolist() == [True, False] and shown.sizes["draw"] == 0
+    silent = [present(session, "neural") for session in two]
+    assert example_clips(build(silent, "mvae"), silent, n_samples=4)["true_audio_db"].size == 0
+    none = [session.where("train") for session in two]
+    assert example_clips(build(two), none, n_samples=4).sizes["clip"] == 0
 
 
 def as_dataset(clips):
