@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from pipeline.evaluation.scores import Ratio
+from pipeline.evaluation.synergy import sign_test_p
+from pipeline.mapping.measures import BETTER, NEURAL_METRICS, SIGNED, ranked
 
-NEURAL_METRICS = ("bits_per_spike", "bits_per_bin")  # of spikes, of traces
-COMPARED = {*((metric, "neural", "audio") for metric in NEURAL_METRICS), ("explained_variance", "audio", "neural")}
 MEAN_SEED = -1  # marks rows that average over seeds
 
 
@@ -31,8 +32,7 @@ def pooled_scores(metrics: pd.DataFrame) -> pd.DataFrame:
     """
     keys = ["objective", "latent_dim", "seed", "split", "target", "given", "metric", "unit"]
     whole = metrics[metrics["unit_id"].eq("") & metrics["split"].isin(["validation", "test"])]
-    kinds = zip(whole["metric"], whole["target"], whole["given"], strict=True)
-    whole = whole[np.array([kind in COMPARED for kind in kinds], bool)]
+    whole = whole[whole["metric"].isin(BETTER)]
     rows = []
     for key, group in whole.sort_values("session").groupby(keys, sort=True):
         blocks = [np.concatenate([np.asarray(b, float) for b in group[c]]) for c in ("block_sums", "block_weights")]
@@ -46,8 +46,11 @@ def over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, group in scores.groupby(keys, sort=True):
         first = group["score"].iloc[0]
-        numerator = np.mean([score.numerator for score in group["score"]], axis=0)
-        rows.append([*key, first.n, Ratio(numerator, first.denominator, first.n), sorted(group["seed"])])
+        if all(score.numerator.shape == first.numerator.shape for score in group["score"]):
+            mean = Ratio(np.mean([score.numerator for score in group["score"]], axis=0), first.denominator, first.n)
+        else:  # a seed that lacks a session: without blocks in common there is no error over them
+            mean = Ratio(np.array([np.mean([score.value for score in group["score"]])]), np.ones(1), first.n)
+        rows.append([*key, first.n, mean, sorted(group["seed"])])
     return pd.DataFrame(rows, columns=[*keys, "n", "score", "seeds"])
 
 
@@ -65,8 +68,9 @@ def choose_primary(averaged: pd.DataFrame) -> Primary | None:
 def best_baselines(averaged: pd.DataFrame) -> dict[tuple[str, str, str], str]:
     """For each (metric, target, given) the baseline that does best on the validation blocks."""
     rows = averaged[_baseline(averaged) & averaged["split"].eq("validation")]
-    rows = rows.assign(value=[float(score.value) for score in rows["score"]]).dropna(subset="value")
-    best = rows.sort_values("value").groupby(["metric", "target", "given"]).tail(1)
+    rows = rows.assign(value=np.array([score.value for score in rows["score"]], float)).dropna(subset="value")
+    merit = rows["value"].to_numpy() * np.array([BETTER[metric] for metric in rows["metric"]], float)
+    best = rows.iloc[np.argsort(merit, kind="stable")].groupby(["metric", "target", "given"]).tail(1)
     return {(r.metric, r.target, r.given): r.objective for r in best.itertuples()}
 
 
@@ -75,24 +79,24 @@ def comparison_table(metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]
     scores = pooled_scores(metrics)
     averaged = over_seeds(scores)
     best = best_baselines(averaged)
+    kinds = ("split", "metric", "target", "given")
+    rivals = {(row.objective, *(getattr(row, kind) for kind in kinds)): row.score for row in averaged.itertuples()}
+    of_seeds = {
+        key: [float(score.value) for score in group["score"]]
+        for key, group in scores.groupby(["objective", "latent_dim", *kinds])
+    }
     rows = []
     everything = [
         *((row, MEAN_SEED, len(row.seeds)) for row in averaged.itertuples()),
         *((row, row.seed, 1) for row in scores.itertuples() if not row.objective.startswith("baseline:")),
     ]
     for row, seed, n_seeds in everything:
+        kind = [getattr(row, name) for name in kinds]
         name = best.get((row.metric, row.target, row.given), "")
-        delta = {"baseline": name, "delta": np.nan, "delta_se": np.nan}
-        rival = averaged[
-            averaged["objective"].eq(name)
-            & averaged["split"].eq(row.split)
-            & averaged["metric"].eq(row.metric)
-            & averaged["target"].eq(row.target)
-            & averaged["given"].eq(row.given)
-        ]
-        if len(rival):
-            difference = paired(row.score, rival.iloc[0]["score"])
-            delta |= {"delta": difference[0], "delta_se": difference[1]}
+        rival = rivals.get((name, *kind))
+        delta, delta_se = (np.nan, np.nan) if rival is None else paired(row.score, rival)
+        is_mean = seed == MEAN_SEED
+        seeds = over_seeds_interval(of_seeds[row.objective, row.latent_dim, *kind] if is_mean else [])
         rows.append(
             {
                 **{name: getattr(row, name) for name in ("objective", "latent_dim")},
@@ -101,14 +105,27 @@ def comparison_table(metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]
                 **{name: getattr(row, name) for name in ("split", "target", "given", "metric")},
                 "value": float(row.score.value),
                 "se": float(row.score.se),
+                "seeds_low": seeds[0],
+                "seeds_high": seeds[1],
                 "n": row.n,
                 "unit": row.unit,
-                **delta,
-                "delta_low": delta["delta"] - 1.96 * delta["delta_se"],
-                "delta_high": delta["delta"] + 1.96 * delta["delta_se"],
+                "p": sign_test_p(row.score) if is_mean and row.metric in SIGNED else np.nan,
+                "baseline": name,
+                "delta": delta,
+                "delta_se": delta_se,
+                "delta_low": delta - 1.96 * delta_se,
+                "delta_high": delta + 1.96 * delta_se,
             }
         )
-    return pd.DataFrame(rows), averaged
+    return (ranked(pd.DataFrame(rows)) if rows else pd.DataFrame()), averaged
+
+
+def over_seeds_interval(values: list[float]) -> tuple[float, float]:
+    """95 % interval of a mean over seeds, by Student's t; NaN with fewer than two."""
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
 def paired(score: Ratio, rival: Ratio) -> tuple[float, float]:

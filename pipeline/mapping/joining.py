@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.clips import SessionClips
+from pipeline.evaluation.factorisation import audio_shares, spaces
 from pipeline.mapping.bands import overlap
 from pipeline.mapping.choice import Primary, best_baselines, comparison_table, unit_bits
 from pipeline.mapping.clusters import NONE, consensus_clusters, unit_norm
@@ -225,6 +226,27 @@ def kl_of_latents(metrics: pd.DataFrame, primary: Primary, n_latents: int) -> np
     ]
     found = rows.groupby("unit_id")["value"].mean()
     return np.array([found.get(f"z{latent}", np.nan) for latent in range(n_latents)])
+
+
+def with_spaces(latents: pd.DataFrame, metrics: pd.DataFrame, primary: Primary) -> pd.DataFrame:
+    """The `latents` table with `space` and `audio_share`, of the first seed's mean sensitivities over sessions.
+
+    Missing where they were not measured: no session has both sides.
+    """
+    rows = metrics[
+        metrics["metric"].eq("sensitivity")
+        & metrics["objective"].eq(primary.objective)
+        & metrics["latent_dim"].eq(primary.latent_dim)
+        & metrics["seed"].eq(primary.seeds[0])
+    ]
+    found = rows.groupby(["target", "unit_id"])["value"].mean()
+    audio, neural = (
+        np.array([found.get((side, f"z{latent}"), np.nan) for latent in latents["latent"]])
+        for side in ("audio", "neural")
+    )
+    space = np.where(latents["active"], spaces(audio, neural), "inactive").astype(object)
+    space[np.isnan(audio + neural)] = None
+    return latents.assign(space=space, audio_share=audio_shares(audio, neural))
 
 
 def bits_of_units(metrics: pd.DataFrame, primary: Primary | None, unit_ids: pd.Series, *, split: str) -> np.ndarray:

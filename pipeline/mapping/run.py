@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline.clips import read_clips
 from pipeline.errors import InputError
 from pipeline.evaluation.metrics import metrics_table
+from pipeline.mapping.advice import advice
 from pipeline.mapping.choice import Primary, choose_primary, predicted_units
 from pipeline.mapping.joining import (
     assign_clusters,
@@ -20,6 +21,7 @@ from pipeline.mapping.joining import (
     latents_of_clusters,
     model_tables,
     primary_summary,
+    with_spaces,
 )
 from pipeline.mapping.latents import Embedded
 from pipeline.mapping.summary import summarise
@@ -71,6 +73,7 @@ def map_run(
     if primary is not None:
         kl_nat = kl_of_latents(scores, primary, len(embedded[0].columns))
         tables |= latent_tables(chosen, embedded, sessions, kl_nat, n_surrogates=n_surrogates)
+        tables["latents"] = with_spaces(tables["latents"], scores, primary)
 
     assigned = unit_table(tuned, q=q)
     assigned["bits_per_spike"] = bits_of_units(scores, primary, assigned["unit_id"], split="test")
@@ -103,6 +106,7 @@ def map_run(
 
     described, baseline = primary_summary(primary, tables["model_comparison"], averaged)
     summary = summarise(tables, primary=described, best_baseline=baseline, q=q, p_one_cluster=clustering.p_one_cluster)
+    summary["advice"] = advice(averaged, tables["model_comparison"], primary)
     write_tables(tables, out_dir)
     with written_whole(Path(out_dir) / "summary.json") as partial:
         partial.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

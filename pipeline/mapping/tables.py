@@ -111,6 +111,9 @@ TABLES = {
         "latent": _LATENT,
         "posterior_sd": "SD of its held-out posterior means",
         "kl_nat": "mean KL divergence from the prior, nats",
+        "space": "shared, audio or neural (0.9 or more of the sensitivity is that side's), or inactive",
+        "audio_share": "share of the sound in the decoder's sensitivity to the latent: SDs of the log spectrogram "
+        "against log rate (of traces: SDs) for +1 SD of the latent",
         "active": "whether the latent carries anything (variance > 0.01 or KL > 0.05 nat)",
         "stability_r": "median matched |r| with the other seeds on held-out clips",
         "seeds_agree": "other seeds with a matching latent of |r| >= 0.8",
@@ -155,7 +158,9 @@ TABLES = {
         "split": "validation or test",
         "target": "modality whose likelihood it is",
         "given": "modalities that the latents were inferred from",
-        "metric": "which likelihood: marginal, joint, conditional or predictive",
+        "metric": "marginal: log p(target), the latents drawn from q(z|given); joint: of both sides; conditional: "
+        "joint less the marginal of what is given; predictive: log mean of p(target|z) over q(z|given); synergy: the "
+        "marginal of the target drawn from q(z|both) less that drawn from q(z|target), on the same clips",
         "value": "estimate, nats a clip",
         "se": "standard error over blocks",
         "ess": "effective sample size of the importance weights",
@@ -168,13 +173,22 @@ TABLES = {
         "seed": "seed of the training; -1: mean over seeds",
         "n_seeds": "seeds behind the row",
         "split": "validation (choices are made on it) or test (only reported)",
-        "target": "modality that is predicted",
-        "given": "modality that it is predicted from",
-        "metric": "bits_per_spike (of traces: bits_per_bin) or explained_variance",
+        "target": "modality that is predicted, or factor of the sound: pitch, level, duration",
+        "given": "modalities that the latents are inferred from (the target among them: a reconstruction); prior: "
+        "draws of the model; real: held-out pairs; shuffled: draws paired at random",
+        "metric": "bits_per_spike (of traces: bits_per_bin), explained_variance, peak_frequency_error; log_likelihood: "
+        "as in that table; joint_coherence: r of the factor that the sound shows and the one that ridge regression, "
+        "fitted on real clips, reads from the counts; decoding: explained variance of the factor, read from the "
+        "latents; decoding_synergy: from both sides less from the better one; mig, sap: gap between the two latents "
+        "that tell most of the factor; factorisation: 0 all latents serve both sides alike, 1 each serves one",
         "value": "score over all sessions",
         "se": "standard error over blocks",
-        "n": "clips",
+        "seeds_low": "lower end of the 95 % interval over seeds (Student's t)",
+        "seeds_high": "upper end of that interval",
+        "rank": "place of the family in this measure, 1 the best; empty for single seeds and baselines",
+        "n": "clips (joint_coherence of the prior: draws)",
         "unit": "unit of the value",
+        "p": "of synergies: sign test over blocks",
         "baseline": "the baseline that does best on the validation blocks",
         "delta": "value minus that baseline's",
         "delta_se": "standard error of the difference over blocks, paired",

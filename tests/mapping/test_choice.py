@@ -59,6 +59,51 @@ def test_differences_to_the_best_baseline_are_paired(scores):
     assert row["delta_low"] < row["delta"] < row["delta_high"]
 
 
+def test_measures_are_ranked_by_their_better_side(scores):
+    def measured_as(objective, metric, value, target="audio", given="neural"):
+        metrics = Metrics(objective=objective, latent_dim=0 if ":" in objective else 16, seed=0)
+        labels = {"session": "a", "split": "test", "target": target, "given": given, "metric": metric, "unit": "1"}
+        metrics.add(Ratio(np.full(8, value), np.ones(8), 8), **labels)
+        return metrics
+
+    rows = [
+        measured_as(objective, metric, value, *kind)
+        for metric, *kind, values in (
+            ("peak_frequency_error", "audio", "neural", (900.0, 500.0, 100.0)),
+            ("joint_coherence", "pitch", "prior", (0.5, 0.7, 0.9)),
+            ("joint_coherence", "pitch", "real", (0.5, 0.7, 0.9)),
+            ("factorisation", "", "audio+neural", (0.5, 0.7, 0.9)),
+            ("decoding_synergy", "pitch", "audio+neural", (0.1, 0.0, -0.1)),
+        )
+        for objective, value in zip(("mvae", "mopoe", "baseline:x"), values, strict=True)
+    ]
+    table, _ = comparison_table(metrics_table(*rows))
+    means = table[table["seed"].eq(MEAN_SEED)].set_index(["metric", "given", "objective"]).sort_index()
+    assert means.loc["peak_frequency_error", "neural"]["rank"].reindex(["mvae", "mopoe"]).tolist() == [2, 1]
+    assert means.loc["joint_coherence", "prior"]["rank"].reindex(["mvae", "mopoe"]).tolist() == [2, 1]
+    assert means.loc["joint_coherence", "real"]["rank"].isna().all() and means.loc["factorisation"]["rank"].isna().all()
+    assert means.xs("baseline:x", level="objective")["rank"].isna().all()
+    p = means.loc["decoding_synergy", "audio+neural"]["p"]
+    assert p["mvae"] == pytest.approx(2 / 2**8) and np.isnan(p["mopoe"])
+    assert means.loc["factorisation"]["p"].isna().all() and table.loc[table["seed"].ge(0), "rank"].isna().all()
+    assert table["metric"].iloc[0] == "peak_frequency_error"  # in the order of the measures
+
+
+def test_intervals_over_seeds_are_student_s(scores):
+    table, _ = comparison_table(scores)
+    row = table[table["objective"].eq("mopoe") & table["split"].eq("test") & table["seed"].eq(MEAN_SEED)].iloc[0]
+    one = table[table["objective"].eq("mopoe") & table["split"].eq("test") & table["seed"].ge(0)]["value"]
+    assert row["seeds_high"] - row["seeds_low"] == pytest.approx(2 * 12.706 * one.std(ddof=1) / np.sqrt(2), rel=1e-3)
+    assert table.loc[table["seed"].ge(0), "seeds_low"].isna().all()
+
+
+def test_seeds_without_blocks_in_common_are_averaged_without_error(scores):
+    less = scores[~(scores["objective"].eq("mvae") & scores["seed"].eq(1) & scores["session"].eq("b"))]
+    table, _ = comparison_table(less)
+    row = table[table["objective"].eq("mvae") & table["split"].eq("test") & table["seed"].eq(MEAN_SEED)].iloc[0]
+    assert row["value"] == pytest.approx(0.1 + 0.15 * NOISE.mean(), abs=0.01) and np.isnan(row["se"])
+
+
 def test_a_unit_counts_as_predicted_beyond_its_error(scores):
     primary = choose_primary(comparison_table(scores)[1])
     units = pd.Series(["a|units|0", "a|units|1", "c|units|0"])

@@ -1,6 +1,10 @@
 import numpy as np
 import pandas as pd
 
+from pipeline.evaluation.metrics import Metrics, metrics_table
+from pipeline.evaluation.scores import Ratio
+from pipeline.mapping.choice import Primary
+from pipeline.mapping.joining import with_spaces
 from pipeline.mapping.latents import Embedded, latent_bands, latents_table, shift_link
 
 
@@ -44,3 +48,21 @@ def test_links_are_found_and_means_of_bouts_are_none():
     p = (1 + (np.abs(null) >= np.abs(r)).sum(axis=0)) / (1 + len(null))
     assert p[0, 0] <= 0.01
     assert p[1, 1] > 0.05  # both follow the bouts, and nothing else
+
+
+def test_spaces_come_from_the_sensitivities_of_the_first_seed():
+    metrics = Metrics(objective="mopoe", latent_dim=4, seed=1)
+    sizes = {"audio": (0.5, 0.0, 0.3, 0.4), "neural": (0.5, 0.2, 0.0, 0.4)}
+    for session, factor in (("a", 0.5), ("b", 1.5)):  # their mean counts
+        for side, values in sizes.items():
+            for latent, value in enumerate(values):
+                score = Ratio(np.full(3, factor * value), np.ones(3), 3)
+                labels = {"session": session, "split": "test", "target": side, "given": "audio+neural", "unit": "SD"}
+                metrics.add(score, metric="sensitivity", unit_id=f"z{latent}", **labels)
+    primary = Primary("mopoe", 4, [1, 0], "bits_per_spike", "bits/spike", 0.1)
+    latents = pd.DataFrame({"latent": range(4), "active": [True, True, True, False]})
+    found = with_spaces(latents, metrics_table(metrics), primary)
+    assert found["space"].tolist() == ["shared", "neural", "audio", "inactive"]
+    assert found["audio_share"].tolist() == [0.5, 0.0, 1.0, 0.5]
+    unmeasured = with_spaces(latents, metrics_table(), primary)
+    assert unmeasured["space"].isna().all() and unmeasured["audio_share"].isna().all()

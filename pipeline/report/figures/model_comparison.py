@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.mapping.choice import NEURAL_METRICS
+from pipeline.mapping.measures import NEURAL_METRICS
 from pipeline.report.results import NoData, Results
 from pipeline.report.style import BASELINE, FAINT, INK, MODEL, cluster_colour, new_figure, panel_letter
 
