@@ -58,7 +58,14 @@ DEFINITIONS = {
 _TYPES = {"call": pa.int64(), "bout": pa.int64(), "n_jumps": pa.int64(), "label": pa.string()}
 _LISTS = ("contour_s", "contour_hz", "contour_db")
 SCHEMA = pa.schema(
-    [(name, pa.list_(pa.float64()) if name in _LISTS else _TYPES.get(name, pa.float64())) for name in DEFINITIONS]
+    [
+        pa.field(
+            name,
+            pa.list_(pa.float64()) if name in _LISTS else _TYPES.get(name, pa.float64()),
+            metadata={"description": definition},
+        )
+        for name, definition in DEFINITIONS.items()
+    ]
 )
 
 

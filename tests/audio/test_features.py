@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import pyarrow.parquet
 import pytest
 
 from pipeline.audio.contours import trace_contour
@@ -112,3 +115,13 @@ def test_contour_leaves_out_what_links_to_nothing():
     assert frames.tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10]
     np.testing.assert_allclose(contour_hz, frequency_hz[path[frames]])
     assert n_jumps == 1
+
+
+def test_the_definitions_are_in_the_file_and_in_the_data_dictionary(make_scan, noise, tmp_path):
+    _measured(make_scan(noise(0.5)), [0.1], [0.2], tmp_path)
+    schema = pyarrow.parquet.read_schema(tmp_path / "calls.parquet")
+    described = {field.name: field.metadata[b"description"].decode() for field in schema}
+    assert described == DEFINITIONS
+    dictionary = (Path(__file__).parents[2] / "data" / "README.md").read_text(encoding="utf-8")
+    for column, definition in DEFINITIONS.items():
+        assert f"| `{column}` | {definition} |" in dictionary
