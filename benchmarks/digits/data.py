@@ -22,6 +22,8 @@ FILES = {"images": "t10k-images-idx3-ubyte.gz", "labels": "t10k-labels-idx1-ubyt
 PARTS = {"train": 0.8, "validation": 0.1, "test": 0.1}  # shares of the images
 SIDE = 32  # of a scene, pixels
 N_CLASSES = 10
+MOST_TURN = math.pi / 9  # of a digit in a scene, either way, rad
+DARK_SHARE = 0.25  # of scenes with a dark digit on a light ground
 AT_ONCE = 2000  # scenes that are drawn together: bounds the memory
 
 
@@ -114,14 +116,14 @@ def draw_scenes(digits: Tensor, generator: torch.Generator) -> Tensor:
         coarse = torch.randn((n, 3, cells, cells), generator=generator)
         return functional.interpolate(coarse, size=SIDE, mode="bilinear", align_corners=True)
 
-    turn, size = uniform(-math.pi / 6, math.pi / 6), 1 / uniform(0.8, 1.1)
+    turn, size = uniform(-MOST_TURN, MOST_TURN), 1 / uniform(0.8, 1.1)
     turned = torch.stack([turn.cos(), -turn.sin(), turn.sin(), turn.cos()], -1).reshape(n, 2, 2)
     placed = torch.cat([turned * size.reshape(n, 1, 1), uniform(-0.15, 0.15, 2, 1)], -1)
     grid = functional.affine_grid(placed, [n, 1, SIDE, SIDE], align_corners=False)
     ink = functional.grid_sample(digits.unsqueeze(1) / 255, grid, align_corners=False)  # (n, 1, 32, 32)
 
     dark, light = uniform(0.0, 0.45, 3, 1, 1), uniform(0.55, 1.0, 3, 1, 1)
-    inverted = uniform(0, 1, 1, 1, 1) < 0.5
+    inverted = uniform(0, 1, 1, 1, 1) < DARK_SHARE
     figure, ground = torch.where(inverted, dark, light), torch.where(inverted, light, dark)
     axis = torch.linspace(-1, 1, SIDE)
     y, x = torch.meshgrid(axis, axis, indexing="ij")

@@ -20,17 +20,17 @@ class Features(nn.Module):
         super().__init__()
         self.shape = SHAPES[name]
         if name == "mnist":
-            self.trunk = nn.Sequential(nn.Flatten(), nn.Linear(SIZES[name], 256), nn.GELU(), nn.Linear(256, HIDDEN))
+            self.trunk = nn.Sequential(nn.Flatten(), nn.Linear(SIZES[name], 256), nn.ReLU(), nn.Linear(256, HIDDEN))
         else:
             self.trunk = nn.Sequential(
-                nn.Conv2d(3, 32, kernel_size=4, stride=2, padding=1),  # (n, 32, 16, 16)
-                nn.GELU(),
-                nn.Conv2d(32, 64, kernel_size=4, stride=4),  # (n, 64, 4, 4)
-                nn.GELU(),
+                nn.Conv2d(3, 48, kernel_size=4, stride=4),  # (n, 48, 8, 8)
+                nn.ReLU(),
+                nn.Conv2d(48, 64, kernel_size=4, stride=2, padding=1),  # (n, 64, 4, 4)
+                nn.ReLU(),
                 nn.Flatten(),
                 nn.Linear(64 * 4 * 4, HIDDEN),
             )
-        self.trunk.append(nn.GELU())
+        self.trunk.append(nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.trunk((x - 0.5) * 2)
@@ -59,7 +59,7 @@ class Decoder(nn.Module):
         self.log_scale = log_scale
         self.layers = nn.Sequential(
             nn.Linear(n_latents, DECODER_HIDDEN),
-            nn.GELU(),
+            nn.ReLU(),
             dense(DECODER_HIDDEN, SIZES[name], None),
             nn.Unflatten(-1, SHAPES[name]),
         )

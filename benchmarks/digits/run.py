@@ -29,8 +29,8 @@ from pipeline.vae import families
 from pipeline.vae.base import Batch, MultimodalVAE
 
 ROOT = Path(__file__).resolve().parents[2]
-OPTIONS = {"mmvae": {"k": 3}, "mmvaeplus": {"k": 3}}  # other than the families' own defaults
-BATCH_SIZE, LEARNING_RATE, RISE = 128, 1e-3, 0.05  # RISE: share of the training over which the learning rate rises
+OPTIONS = {"mmvae": {"k": 3}, "mmvaeplus": {"k": 3}, "meme": {"fresh_samples": 3}}  # other than the families' own defaults
+BATCH_SIZE, LEARNING_RATE, RISE = 128, 3e-3, 0.05  # RISE: share of the training over which the learning rate rises
 N_CHECKS = 10  # of the objective on validation images
 N_DRAWINGS = 4  # scenes of a training image
 CLASSIFIER_EPOCHS = {"mnist": 8, "textured": 6}

@@ -9,6 +9,7 @@ from pipeline.clips import SessionClips
 from pipeline.evaluation.generation import joint_draws
 from pipeline.evaluation.heldout import with_modalities
 from pipeline.evaluation.predictions import expected_data, possible_givens, possible_targets
+from pipeline.evaluation.scores import mean_counts
 from pipeline.seeds import torch_generator
 from pipeline.vae.assembly import LoadedModel, to_batch
 
@@ -20,10 +21,10 @@ _SHORT = {"audio": "audio_db", "neural": "count"}
 def example_clips(loaded: LoadedModel, clips: Sequence[SessionClips], *, n_samples: int) -> xr.Dataset:
     """Real test clips of the first session that has all modalities, what the model makes of them, and joint draws.
 
-    Returns `true_audio_db` (clip, frequency, frame) and `true_count` (clip, unit, bin); `audio_db` (given, clip,
-    frequency, frame) and `expected_count` (given, clip, unit, bin), NaN where the model cannot infer the target;
-    `drawn_audio_db` and `drawn_count` (draw, ...) of one draw from the prior each, where the family shares latents. No
-    clips where no session has what it takes. n_samples: posterior samples.
+    Returns `mean_count` (unit), a bin, of the training clips; `true_audio_db` (clip, frequency, frame) and `true_count`
+    (clip, unit, bin); `audio_db` (given, clip, frequency, frame) and `expected_count` (given, clip, unit, bin), NaN
+    where the model cannot infer the target; `drawn_audio_db` and `drawn_count` (draw, ...) of one draw from the prior
+    each, where the family shares latents. No clips where no session has what it takes. n_samples: posterior samples.
     """
     model, modalities = loaded.model, loaded.modalities
     session, chosen = _chosen(loaded, clips)
@@ -37,6 +38,7 @@ def example_clips(loaded: LoadedModel, clips: Sequence[SessionClips], *, n_sampl
     axes = {"audio": ("frequency", "frame"), "neural": ("unit", "bin")}
     givens = possible_givens(model, modalities)
     n_clips = 0 if chosen is None else len(chosen)
+    mean_count = np.zeros(len(units))
     n_draws = N_DRAWS if n_clips and all(has.values()) and model.cross_generates else 0
 
     true = {name: np.zeros((n_clips, *shape), np.float32) for name, shape in shapes.items()}
@@ -45,6 +47,9 @@ def example_clips(loaded: LoadedModel, clips: Sequence[SessionClips], *, n_sampl
     if chosen is not None:
         generator = torch_generator(loaded.seed, "examples", chosen.session)
         batch = to_batch(chosen)
+        if has["neural"]:
+            training = with_modalities(session.where("train"), ("neural",))
+            mean_count = mean_counts(training.counts, kind=session.kind)
         for name in modalities:
             true[name] = chosen.spectrogram if name == "audio" else chosen.counts
         for row, given in enumerate(givens):
@@ -56,6 +61,7 @@ def example_clips(loaded: LoadedModel, clips: Sequence[SessionClips], *, n_sampl
             drawn = joint_draws(model, chosen, n=n_draws, generator=generator)
 
     arrays = {f"true_{short}": (("clip", *axes[name]), true[name]) for name, short in _SHORT.items()}
+    arrays["mean_count"] = ("unit", mean_count)
     arrays |= {FIELDS[name]: (("given", "clip", *axes[name]), made[name]) for name in FIELDS}
     arrays |= {f"drawn_{short}": (("draw", *axes[n]), x) for (n, short), x in zip(_SHORT.items(), drawn, strict=True)}
     return xr.Dataset(

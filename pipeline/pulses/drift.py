@@ -8,7 +8,6 @@ were left out of the fit as well as any other.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.interpolate import make_lsq_spline
 
 LINE = 0  # as a number of pieces
 EVERY_PULSE = -1  # as a number of pieces: straight from pulse to pulse
@@ -51,6 +50,8 @@ def fit_drift(audio_s: np.ndarray, apart_s: np.ndarray, *, n_pieces: int) -> Dri
         centre = within.mean()
         slope = (within - centre) @ (apart_s - level_s) / ((within - centre) @ (within - centre))
         return Drift(audio_s[[0, -1]], level_s + slope * (np.array([0.0, 1.0]) - centre))
+    from scipy.interpolate import make_lsq_spline  # slow to import, and all that reads a clock imports this file
+
     ends = within[np.linspace(0, len(within) - 1, n_pieces + 1).round().astype(int)]
     spline = make_lsq_spline(within, apart_s - level_s, np.r_[np.zeros(4), ends[1:-1], np.ones(4)], k=3)
     knots = np.interp(np.arange(n_pieces * KNOTS_A_PIECE + 1) / KNOTS_A_PIECE, np.arange(n_pieces + 1), ends)

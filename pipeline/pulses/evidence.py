@@ -3,7 +3,7 @@
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from pipeline.pulses.drift import LINE, Drift, fit_drift, pieces_to_try
 from pipeline.pulses.stretches import LARGEST_DRIFT
@@ -91,7 +91,7 @@ class Trial:
         common_s = np.ptp(self._b[self.pairs[:, 1]])
         n_lines = len(self._a) * len(self._b) * (1 + LARGEST_DRIFT * common_s / self._tolerance_s)
         n_others = max(self.n_heard[0] - 1, self.n_matched - 1)
-        return float(n_lines * binom.sf(self.n_matched - 2, n_others, self.by_chance))
+        return float(n_lines * bdtrc(self.n_matched - 2, n_others, self.by_chance))
 
     def moved(self, shift_s: float) -> "Trial":
         """The same drift at another offset, turned to where most pulses match there."""

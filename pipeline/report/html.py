@@ -18,6 +18,7 @@ import pipeline
 import pipeline.report.figures as figures
 from pipeline.discovery import names_in
 from pipeline.mapping.tables import TABLES
+from pipeline.report.likelihoods import likelihood_table
 from pipeline.report.overview import SESSION_COLUMNS, session_table
 from pipeline.report.results import NoData, Results
 from pipeline.report.style import in_style, message_figure, save_figure
@@ -99,6 +100,7 @@ def write_report(results: Results, path: str | Path, *, shown: list[Shown], conf
         nothing=not _holds(results),
         answer=_answer(results, path),
         recovery=_table(results, "recovery", path) if "recovery" in results.table_names else None,
+        likelihoods=likelihood_table(results.table("log_likelihood"), csv=_link(results, "log_likelihood", path)),
         figures=[figure for figure in shown if not figure.reason],
         left_out=[figure for figure in shown if figure.reason],
         tables=[_table(results, name, path) for name in _table_order(results) if name != "recovery"],
@@ -140,9 +142,13 @@ def _table_order(results: Results) -> list[str]:
 
 
 def _table(results: Results, name: str, report: Path) -> TableView:
+    return view(results.table(name), name, descriptions=TABLES.get(name, {}), csv=_link(results, name, report))
+
+
+def _link(results: Results, name: str, report: Path) -> str | None:
+    """Path of a table's CSV file, relative to the report."""
     csv = results.tables / f"{name}.csv"
-    link = Path(relpath(csv, report.parent)).as_posix() if csv.is_file() else None
-    return view(results.table(name), name, descriptions=TABLES.get(name, {}), csv=link)
+    return Path(relpath(csv, report.parent)).as_posix() if csv.is_file() else None
 
 
 def _answer(results: Results, report: Path) -> TableView | None:

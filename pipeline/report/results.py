@@ -132,10 +132,18 @@ class Results:
     @property
     def traversal(self) -> xr.Dataset | None:
         """Latent traversal of the first seed of the primary model."""
+        return self._of_primary("traversal.nc")
+
+    @property
+    def examples(self) -> xr.Dataset | None:
+        """Example clips and joint draws of the first seed of the primary model."""
+        return self._of_primary("examples.nc")
+
+    def _of_primary(self, file: str) -> xr.Dataset | None:
         if self.primary is None:
             return None
         folder = self.models / f"{self.primary['family']}-k{self.primary['latent_dim']}"
-        return next((_open(folder / f"seed{seed}" / "traversal.nc") for seed in self.primary["seeds"]), None)
+        return next((_open(folder / f"seed{seed}" / file) for seed in self.primary["seeds"]), None)
 
     def _gather(self, file: str) -> pd.DataFrame:
         parts = []

@@ -25,6 +25,8 @@ FAINT = "#6B6B6B"
 MODEL = "#0072B2"
 BASELINE = "#8C8C8C"
 ALARM = "#B3261E"
+SIDE_COLOURS = {"audio": "#0072B2", "neural": "#D55E00", "audio+neural": "#882255"}  # inferred from, or serving
+SIDES = {"audio": "sound", "neural": "neural data", "audio+neural": "both"}
 
 STYLE = {
     "font.family": "sans-serif",

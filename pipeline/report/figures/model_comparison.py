@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.mapping.measures import NEURAL_METRICS
+from pipeline.report.families import labels, readable
 from pipeline.report.results import NoData, Results
 from pipeline.report.style import BASELINE, FAINT, INK, MODEL, cluster_colour, new_figure, panel_letter
 
@@ -23,7 +24,7 @@ def draw(results: Results) -> Figure:
     pooled = _sound_to_spikes(results.table("model_comparison"))
     if pooled.empty:
         raise NoData("No model was tested on predicting spikes from sound.")
-    pooled = pooled.assign(label=_labels(pooled))
+    pooled = pooled.assign(label=labels(pooled))
     figure = new_figure(max(2.9, 0.9 + 0.24 * pooled["label"].nunique()))
     both = _unit_by_unit(_sound_to_spikes(results.metrics), results)
     if both.empty:
@@ -44,19 +45,6 @@ def _sound_to_spikes(rows: pd.DataFrame) -> pd.DataFrame:
     wanted = rows["metric"].isin(NEURAL_METRICS) & rows["split"].eq("test")
     wanted &= rows["given"].eq("audio") & rows["target"].eq("neural")
     return rows[wanted & np.isfinite(rows["value"].astype(float))]
-
-
-def _labels(rows: pd.DataFrame) -> pd.Series:
-    """Names for readers; the size of the latent space where models of several sizes were trained."""
-    is_model = ~rows["objective"].str.startswith("baseline:")
-    name = rows["objective"].map(_readable)
-    if rows.loc[is_model, "latent_dim"].nunique() < 2:
-        return name
-    return name.where(~is_model, name + ", " + rows["latent_dim"].astype(int).astype(str) + " latents")
-
-
-def _readable(objective: str) -> str:
-    return objective.removeprefix("baseline:").replace("_", " ")
 
 
 def _models(axes: Axes, pooled: pd.DataFrame) -> None:
@@ -111,6 +99,6 @@ def _scatter(axes: Axes, both: pd.DataFrame, results: Results) -> None:
     axes.set_ylim(limits)
     axes.set_aspect("equal")
     axes.set_xlabel(
-        f"{_readable(results.summary['best_baseline']['objective'])}, best baseline (bits a spike)", parse_math=False
+        f"{readable(results.summary['best_baseline']['objective'])}, best baseline (bits a spike)", parse_math=False
     )
     axes.set_ylabel(f"{results.primary['family']} (bits a spike)", parse_math=False)
