@@ -8,7 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from synthetic_tables import CLUSTER_KHZ, UNITS, comparison, controls, mapped, recovery, summary
+from synthetic_tables import (
+    CLUSTER_KHZ,
+    UNITS,
+    comparison,
+    controls,
+    likelihoods,
+    mapped,
+    recovery,
+    sensitivities,
+    summary,
+)
 
 from pipeline.mapping.tables import write_tables
 from pipeline.report.results import Results
@@ -181,6 +191,7 @@ def _models(folder: Path, sessions: list[str], clusters: pd.DataFrame, random: n
             write_table(_metrics(family, level, seed, sessions, unit_ids, common, random), place / "metrics.parquet")
             write_table(_history(level, random), place / "history.csv")
             write_dataset(_traversal(unit_ids, clusters["cluster"].to_numpy()), place / "traversal.nc")
+            write_dataset(_examples(unit_ids, random), place / "examples.nc")
     parts = [
         _metrics(f"baseline:{name}", level, -1, sessions, unit_ids, common, random)
         for name, level in (("ridge", 0.12), ("drift_only", 0.0), ("reduced_rank", 0.14))
@@ -194,7 +205,10 @@ def _metrics(objective, level, seed, sessions, unit_ids, common, random) -> pd.D
         {"session": u.split("|")[0], "unit_id": u, "value": level + random.normal(0, 0.08), "se": 0.05}
         for u in unit_ids
     ]
-    return pd.DataFrame(pooled + single).assign(objective=objective, seed=seed, n=900, unit="bits/spike", **common)
+    table = pd.DataFrame(pooled + single).assign(objective=objective, seed=seed, n=900, unit="bits/spike", **common)
+    if objective.startswith("baseline:"):
+        return table
+    return pd.concat([table, sensitivities(objective, seed, sessions)], ignore_index=True)
 
 
 def _history(level: float, random: np.random.Generator) -> pd.DataFrame:
@@ -226,10 +240,37 @@ def _traversal(unit_ids: list[str], clusters: np.ndarray) -> xr.Dataset:
     )  # fmt: skip
 
 
+def _examples(unit_ids: list[str], random: np.random.Generator) -> xr.Dataset:
+    givens = ["audio", "neural", "audio+neural"]
+    mean = random.uniform(0.02, 0.2, len(unit_ids))
+    shape, cells = (16, 12), (len(unit_ids), 10)
+    return xr.Dataset(
+        {
+            "mean_count": ("unit", mean),
+            "true_audio_db": (("clip", "frequency", "frame"), random.uniform(0, 20, (3, *shape))),
+            "true_count": (("clip", "unit", "bin"), random.poisson(mean[:, None], (3, *cells)).astype(float)),
+            "audio_db": (("given", "clip", "frequency", "frame"), random.uniform(0, 9, (3, 3, *shape))),
+            "expected_count": (
+                ("given", "clip", "unit", "bin"),
+                mean[:, None] * random.uniform(0.5, 2, (3, 3, *cells)),
+            ),
+            "drawn_audio_db": (("draw", "frequency", "frame"), random.uniform(0, 9, (8, *shape))),
+            "drawn_count": (("draw", "unit", "bin"), mean[:, None] * random.uniform(0.5, 2, (8, *cells))),
+        },
+        coords={
+            "given": np.array(givens, dtype=object), "frequency": np.linspace(30e3, 120e3, 16),
+            "frame": (np.arange(12) + 0.5) / 60, "unit": np.array(unit_ids, dtype=object),
+            "bin": 0.05 + 0.01 * np.arange(10),
+        },
+        attrs={"kind": "spikes", "bin_width_s": 0.01},
+    )  # fmt: skip
+
+
 def _tables(folder: Path, units: pd.DataFrame, clusters: pd.DataFrame, kind: str, random: np.random.Generator) -> None:
     tables = {"units": units, "unit_clusters": clusters}
     if kind != "audio":
         tables["model_comparison"] = comparison()
+        tables["log_likelihood"] = likelihoods()
         tables["controls"] = controls(0.04 if kind == "full" else 0.31)
     if kind == "full":
         tables |= mapped(clusters, random)

@@ -32,6 +32,7 @@ def mapped(clusters: pd.DataFrame, random: np.random.Generator) -> dict[str, pd.
     latents = pd.DataFrame({
         "objective": "mopoe", "latent_dim": 8, "latent": range(4), "kl_nat": [0.4, 2.1, 1.2, 0.01],
         "active": [True, True, True, False], "stability_r": [0.9, 0.85, 0.4, 0.1], "reported_as": "dimension",
+        "space": ["shared", "audio", "neural", "inactive"], "audio_share": [0.6, 1.0, 0.05, 0.5],
     })  # fmt: skip
     return {
         "coupling": pd.DataFrame(rows),
@@ -52,6 +53,37 @@ def recovery() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["metric", "of", "value", "n", "unit"])
 
 
+SENSITIVITY = {"audio": (0.3, 0.5, 0.01, 0.001), "neural": (0.2, 0.0, 0.19, 0.001)}  # of latents 0 to 3
+
+
+def sensitivities(objective: str, seed: int, sessions: list[str]) -> pd.DataFrame:
+    """Rows of the metrics: of two sessions, half and three halves of SENSITIVITY."""
+    rows = [
+        {"session": session, "unit_id": f"z{latent}", "target": side, "value": factor * value}
+        for session, factor in zip(sessions, (0.5, 1.5), strict=True)
+        for side, values in SENSITIVITY.items()
+        for latent, value in enumerate(values)
+    ]
+    fixed = {"latent_dim": 8, "split": "test", "given": "audio+neural", "metric": "sensitivity", "unit": "SD", "n": 32}
+    return pd.DataFrame(rows).assign(objective=objective, seed=seed, se=0.01, **fixed)
+
+
+def likelihoods() -> pd.DataFrame:
+    """Two sessions of 100 and 300 clips, two seeds that differ by 2 nats, of two families."""
+    kinds = [("marginal", t, g) for t in ("audio", "neural") for g in ("audio", "neural", "audio+neural")]
+    kinds += [(m, "audio", "neural") for m in ("conditional", "predictive")]
+    kinds += [(m, "neural", "audio") for m in ("conditional", "predictive")] + [("joint", *["audio+neural"] * 2)]
+    rows = [
+        {"objective": family, "seed": seed, "session": session, "n": n, "target": target, "given": given,
+         "metric": f"log_likelihood:{metric}", "value": nats - 10 * place + 2 * seed, "ess": 4.0 + seed}
+        for family, level in (("mopoe", -500.0), ("mvae", -600.0))
+        for seed in (0, 1)
+        for session, n, nats in (("mouse1", 100, level), ("mouse2", 300, level + 40))
+        for place, (metric, target, given) in enumerate(kinds)
+    ]  # fmt: skip
+    return pd.DataFrame(rows).assign(latent_dim=8, split="test", se=3.0, unit="nat")
+
+
 def comparison() -> pd.DataFrame:
     rows = [
         {"objective": family, "latent_dim": 8, "seed": seed, "value": value + 0.004 * seed}
@@ -60,9 +92,28 @@ def comparison() -> pd.DataFrame:
     ]
     baselines = {"baseline:ridge": 0.12, "baseline:drift_only": 0.0, "baseline:reduced_rank": 0.14}
     rows += [{"objective": name, "latent_dim": 0, "seed": -1, "value": value} for name, value in baselines.items()]
-    return pd.DataFrame(rows).assign(
+    bits = pd.DataFrame(rows).assign(
         split="test", target="neural", given="audio", metric="bits_per_spike", se=0.012, n=400, unit="bits/spike"
     )
+    return pd.concat([bits, wishes()], ignore_index=True)
+
+
+def wishes() -> pd.DataFrame:
+    """Coherence, decoding, synergy and factorisation of two families."""
+    both = "audio+neural"
+    kinds = [("joint_coherence", f, g, v) for f in ("pitch", "level")
+             for g, v in (("prior", 0.5), ("real", 0.3), ("shuffled", 0.01))]  # fmt: skip
+    for factor, values in (("pitch", (0.6, 0.1, 0.62)), ("level", (0.4, 0.3, 0.5)), ("duration", (0.2, 0.2, 0.2))):
+        kinds += [("decoding", factor, given, v) for given, v in zip(("audio", "neural", both), values, strict=True)]
+        kinds.append(("decoding_synergy", factor, both, values[2] - max(values[:2])))
+    kinds += [("log_likelihood:synergy", "audio", both, 1.5), ("log_likelihood:synergy", "neural", both, -0.5)]
+    kinds.append(("factorisation", "", both, 0.4))
+    rows = [
+        {"objective": family, "metric": metric, "target": target, "given": given, "value": value + shift}
+        for family, shift in (("mopoe", 0.0), ("mvae", 0.05))
+        for metric, target, given, value in kinds
+    ]
+    return pd.DataFrame(rows).assign(latent_dim=8, seed=-1, split="test", se=0.02, n=400, unit="1")
 
 
 def controls(shifted: float) -> pd.DataFrame:
@@ -86,7 +137,7 @@ def summary(kind: str, n_units: int) -> dict:
                     "unit": "bits/spike", "validation_bits": 0.24, "test_bits": 0.23, "test_se": 0.012},
         "best_baseline": {"objective": "baseline:reduced_rank", "test_bits": 0.14, "delta": 0.09,
                           "delta_se": 0.01, "delta_low": 0.07, "delta_high": 0.11},
-        "beats_baseline": True, "trust": "ok" if full else "low",
+        "advice": "Use mopoe: it is best <of all>.", "beats_baseline": True, "trust": "ok" if full else "low",
         "trust_reasons": [] if full else ["neural_shifted: 31 % of tests significant <em>"],
         "headlines": ["3 clusters of neurons stand for frequency bands: 45–55, 62–71 & 85–95 kHz.",
                       "The model predicts spikes from sound better than the best baseline <reduced rank>."]

@@ -10,7 +10,18 @@ from jinja2 import Template
 
 from pipeline.discovery import names_in
 from pipeline.report import figures
-from pipeline.report.figures import calls, controls, coupling, example, traversals, tuning
+from pipeline.report.figures import (
+    calls,
+    controls,
+    coupling,
+    example,
+    factorisation,
+    joint_samples,
+    reconstructions,
+    synergy,
+    traversals,
+    tuning,
+)
 from pipeline.report.html import described
 from pipeline.report.results import NoData
 from pipeline.report.style import ALARM, cluster_colour, in_style, save_figure
@@ -84,6 +95,61 @@ def test_units_stand_in_the_same_order_everywhere(full_run):
     order, clusters = results.sorted_units(["unknown", "mouse1|units|5", "mouse1|units|17", "mouse1|units|0"])
     assert list(order) == [3, 1, 2, 0]
     assert list(clusters) == [0, 1, -1, -1]
+
+
+def test_factorisation_draws_sensitivities_by_space(full_run):
+    with in_style():
+        bars, scores = factorisation.draw(full_run.results).axes
+    heights = [patch.get_height() for patch in bars.patches]
+    # latent 1 is the sound's, 0 is shared, 2 is the neural side's, 3 does nothing
+    np.testing.assert_allclose(heights, [0.5, 0.3, 0.01, 0.001, 0, -0.2, -0.19, -0.001])
+    assert [text.get_text() for text in bars.get_xticklabels()] == ["z1", "z0", "z2", "z3"]
+    assert [text.get_text() for text in scores.get_yticklabels()] == ["mvae", "mopoe"]  # the primary on top
+    assert max(line.get_xdata()[0] for line in scores.lines if line.get_marker() == "o") == pytest.approx(0.45)
+
+
+def test_synergy_draws_both_sides_against_the_better_one(full_run):
+    with in_style():
+        factors, against, nats = synergy.draw(full_run.results).axes
+    dots = {(line.get_marker(), *np.round([line.get_xdata()[0], line.get_ydata()[0]], 3))
+            for line in against.lines if len(line.get_xdata()) == 1}  # fmt: skip
+    assert {("o", 0.6, 0.62), ("s", 0.4, 0.5), ("^", 0.2, 0.2)} <= dots  # of mopoe
+    values = sorted(line.get_xdata()[0] for line in factors.lines if line.get_marker() == "o")
+    np.testing.assert_allclose(values, [0.1, 0.2, 0.2, 0.2, 0.3, 0.4, 0.5, 0.6, 0.62])
+    assert {round(float(line.get_xdata()[0]), 2) for line in nats.lines if line.get_marker() == "o"} == {
+        1.5, -0.5, 1.55, -0.45,
+    }  # fmt: skip
+
+
+def test_examples_are_drawn_as_stored(full_run):
+    examples = full_run.results.examples.load()
+    order, _ = full_run.results.sorted_units([str(unit) for unit in examples["unit"].values])
+    with in_style():
+        grid, draws = (figure.draw(full_run.results) for figure in (reconstructions, joint_samples))
+    assert sum(bool(axes.images) for axes in grid.axes) == 3 * (4 + 4 + 1)  # clips, columns of both sides, strips
+    shown = [axes.images[0].get_array() for axes in grid.axes if axes.images]
+    recorded = examples["true_count"].values[0][order] > 0
+    assert any(image.shape == recorded.shape and np.array_equal(image, recorded) for image in shown)
+    made = examples["expected_count"].sel(given="audio").values[1]
+    wanted = np.log2(made / examples["mean_count"].values[:, None])[order]
+    assert any(image.shape == wanted.shape and np.allclose(image, wanted) for image in shown)
+    assert any(np.array_equal(image, examples["true_audio_db"].values[2]) for image in shown)
+    sounds = [axes.images[0].get_array() for axes in draws.axes if axes.images]
+    assert any(np.array_equal(image, examples["drawn_audio_db"].values[7]) for image in sounds)
+
+
+def test_what_a_family_does_not_share_is_left_blank(full_run, tmp_path):
+    shutil.copytree(full_run.folder / "models", tmp_path / "models")
+    for path in (tmp_path / "models").rglob("examples.nc"):
+        arrays = read_dataset(path).load()
+        arrays = arrays.isel(draw=slice(0), given=slice(2))  # as of unimodal models: no draws, nothing across
+        arrays["audio_db"][1], arrays["expected_count"][0] = np.nan, np.nan
+        write_dataset(arrays, path)
+    results = replace(full_run.results, models=tmp_path / "models")
+    with in_style():
+        grid = reconstructions.draw(results)
+        joint_samples.draw(results)  # coherence alone
+    assert sum(text.get_text() == "not shared" for axes in grid.axes for text in axes.texts) == 2 * 3
 
 
 def test_same_results_give_the_same_bytes(full_run, tmp_path):

@@ -190,6 +190,20 @@ def test_text_of_users_is_never_markup(full, full_run, tmp_path):
     assert "&lt;script&gt;alert(2)" in html
 
 
+def test_models_have_their_advice_and_the_likelihoods_in_the_form_of_papers(full):
+    page = Page(full)
+    assert "Use mopoe: it is best <of all>." in page.text and "best &lt;of all&gt;" in full
+    rows = [[text for _, text in row] for row in page.tables["table-likelihoods"]["rows"] if row]
+    assert [row[:3] for row in rows] == [[f, "8", t] for f in ("mopoe", "mvae") for t in ("audio", "neural")]
+    # mopoe, audio: clips of two sessions weigh (100, 300) on (-500, -460), seeds add 0 and 2: -470 + 1
+    values = [-469 - 10 * place for place in (2, 1, 0, 10, 6, 7)]
+    assert [float(row[0]) for row in page.tables["table-likelihoods"]["rows"][1][3:]] == pytest.approx(values)
+    # 3 nats in each session: sqrt(100^2 + 300^2) 3 / 400; ESS 4 and 5
+    assert rows[0][3] == f"{values[0]:.2f} ± 2.37 (4.5)"
+    # neural given both, given audio, given neural
+    assert [row[0] for row in page.tables["table-likelihoods"]["rows"][2][3:6]] == ["-519.0", "-499.0", "-509.0"]
+
+
 def test_trust_is_not_alarmed_when_controls_hold(full):
     assert 'role="alert"' not in full and 'role="status"' not in full
 
