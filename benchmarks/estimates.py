@@ -35,16 +35,16 @@ def main() -> None:
     n_models = sum(path.parent.name == "train" for path in runs)
     settings = {"n_epochs": config.training.max_epochs, "n_samples": config.evaluation.n_samples}
     expected = cost_of(sizes, n_models=n_models, **settings)
-    print("| step | expected s | took s | ratio |\n|---|---|---|---|")
+    print("| step | expected core s | took core s | ratio |\n|---|---|---|---|")
     for step, expected_s in expected.seconds.items():
         names = {step, "embed"} if step == "evaluate" else {step}
         took_s = sum(
-            run["s"].sum()
+            run["cpu_time"].sum()
             for path, run in runs.items()
             if names & {path.stem if path.parent.name == "benchmarks" else path.parent.name}
         )
         print(f"| {step} | {expected_s:.0f} | {took_s:.0f} | {ratio(expected_s, took_s)} |")
-    took_s = sum(run["s"].sum() for run in runs.values())
+    took_s = sum(run["cpu_time"].sum() for run in runs.values())
     print(f"| all | {expected.total_s:.0f} | {took_s:.0f} | {ratio(expected.total_s, took_s)} |")
     held = max(run["max_rss"].max() for run in runs.values()) * 1024**2
     print(

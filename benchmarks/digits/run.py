@@ -29,7 +29,11 @@ from pipeline.vae import families
 from pipeline.vae.base import Batch, MultimodalVAE
 
 ROOT = Path(__file__).resolve().parents[2]
-OPTIONS = {"mmvae": {"k": 3}, "mmvaeplus": {"k": 3}, "meme": {"fresh_samples": 3}}  # other than the families' own defaults
+OPTIONS = {
+    "mmvae": {"k": 3},
+    "mmvaeplus": {"k": 3},
+    "meme": {"fresh_samples": 3},
+}  # other than the families' own defaults
 BATCH_SIZE, LEARNING_RATE, RISE = 128, 3e-3, 0.05  # RISE: share of the training over which the learning rate rises
 N_CHECKS = 10  # of the objective on validation images
 N_DRAWINGS = 4  # scenes of a training image
@@ -186,12 +190,12 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=Path, default=ROOT.parent / "shared/data/images", help="folder of the idx.gz")
     parser.add_argument("--families", nargs="+", default=families(), choices=families(), metavar="NAME")
-    parser.add_argument("--minutes", type=float, default=2.5, help="CPU time to train each family (default: 2.5)")
+    parser.add_argument("--minutes", type=float, default=1.5, help="CPU time to train each family (default: 1.5)")
     parser.add_argument("--epochs", type=int, help="train for so many epochs instead")
     parser.add_argument("--latents", type=int, default=20, help="shared latents (default: 20)")
     parser.add_argument("--likelihood", choices=("laplace", "bernoulli"), default="laplace", help="of MNIST")
     parser.add_argument("--scale", type=float, default=0.75, help="of the Laplace likelihoods (default: 0.75)")
-    parser.add_argument("--samples", type=int, default=500, help="posterior samples of a likelihood (default: 500)")
+    parser.add_argument("--samples", type=int, default=300, help="posterior samples of a likelihood (default: 300)")
     parser.add_argument("--pairs", type=int, default=200, help="test pairs of the likelihoods (default: 200)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("results/digits"), help="(default: results/digits)")

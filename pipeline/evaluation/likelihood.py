@@ -1,8 +1,9 @@
 """Held-out log-likelihoods by importance sampling, and how much each latent says.
 
 log p(x) ~ log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|given), z_k ~ q(z|given) (Burda et al. 2016, eq. 8). Mixture
-posteriors are sampled evenly over their components and enter with the density of the whole mixture. The estimate lies
-below log p(x) on average and rises to it with K.
+posteriors are sampled evenly over their components and enter with the density of the whole mixture. Latents that the
+decoders of x do not see integrate to 1 and are left out: they would only add noise. The estimate lies below log p(x) on
+average and rises to it with K.
 """
 
 import math
@@ -42,15 +43,17 @@ class Estimate:
 class Draws:
     """What posterior samples say, from which every estimate with this proposal is made; tensors (n_samples, n_clips).
 
-    log_likelihoods: log p(x_t|z) by modality, nats. log_ratio: log p(z) - log q(z|given), nats.
+    log_likelihoods: log p(x_t|z) by modality, nats. log_ratios: log p(z) - log q(z|given), nats, of the latents that
+    the decoders of some targets see, by those targets: each of them, and all.
     """
 
     log_likelihoods: dict[str, torch.Tensor]
-    log_ratio: torch.Tensor
+    log_ratios: dict[frozenset[str], torch.Tensor]
 
     def marginal(self, *targets: str) -> Estimate:
         """log p(x_targets) with q(z|given) as the proposal."""
-        return Estimate.of(self.log_ratio + sum(self.log_likelihoods[target] for target in targets))
+        log_likelihood = sum(self.log_likelihoods[target] for target in targets)
+        return Estimate.of(self.log_ratios[frozenset(targets)] + log_likelihood)
 
     def predictive(self, target: str) -> Estimate:
         """log E_{q(z|given)} p(x_target|z)."""
@@ -67,15 +70,24 @@ def draw(
     generator: torch.Generator,
 ) -> Draws:
     """Sample q(z|x_given) for each clip of a batch in which `given` and `targets` are present."""
-    ratios, likelihoods = [], {target: [] for target in targets}
+    seen = {frozenset(names): _seen(model, names) for names in (*((target,) for target in targets), targets)}
+    ratios, likelihoods = {names: [] for names in seen}, {target: [] for target in targets}
     with torch.inference_mode():
         for part in pieces(batch, targets, n_samples):
             posterior = model.posterior(part, given)
             z = posterior.rsample(n_samples, generator)  # (k, n, d)
-            ratios.append(model.prior_log_prob(z) - posterior.log_prob(z))
+            for names, latents in seen.items():
+                ratios[names].append(model.prior.log_prob(z, latents) - posterior.log_prob(z, latents))
             for name, likelihood in model.decode(z, session=batch.session, names=targets).items():
                 likelihoods[name].append(likelihood.log_prob(part.data[name]))
-    return Draws({name: torch.cat(parts, dim=1) for name, parts in likelihoods.items()}, torch.cat(ratios, dim=1))
+    return Draws(*({name: torch.cat(parts, dim=1) for name, parts in each.items()} for each in (likelihoods, ratios)))
+
+
+def _seen(model: MultimodalVAE, names: Collection[str]) -> torch.Tensor | None:
+    """Which latents the decoders of `names` see, bool (n_latents,); None for all."""
+    rows = [row for row, name in enumerate(model.modalities) if name in names]
+    seen = model.speaks[rows].any(dim=0)
+    return None if seen.all() else seen
 
 
 def kl_per_latent(posterior: Posterior, prior: Posterior, generator: torch.Generator) -> np.ndarray:

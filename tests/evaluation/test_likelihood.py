@@ -124,6 +124,37 @@ def test_predictive_is_the_likelihood_averaged_over_the_posterior(planted):
         assert abs(estimate.log_prob[clip] - wanted) < 4 * standard_error(20_000, estimate.ess[clip])
 
 
+def test_latents_that_a_target_does_not_see_cost_nothing(planted):
+    """The private latent of the sound is known to 0.001 SD: as part of the proposal it would leave one sample."""
+    _, batch, data, maps = planted
+    shared = {name: torch.as_tensor(w) for name, w in maps.items()}
+
+    def modality(name, spread):
+        def encode(x):
+            mean = torch.zeros(len(x), N_LATENTS + 1, dtype=x.dtype)
+            return mean, torch.log(torch.tensor([0.5, 0.5, spread**2], dtype=x.dtype)).expand_as(mean)
+
+        log_scale = torch.tensor(math.log(SD[name]))
+        decode = Fixed(lambda z: {"mean": z[..., :N_LATENTS] @ shared[name].T, "log_scale": log_scale})
+        return Modality(name, Fixed(encode), decode, "gaussian")
+
+    private = {"audio": 1, "neural": 1}
+    modalities = [modality("audio", 1e-3), modality("neural", 1.0)]
+    model = Mixture(modalities, latent_dim=N_LATENTS, private_dim=private).double()
+
+    def both(batch, given, generator=None):
+        experts = model.experts(batch, given)
+        means, log_variances = experts.means.sum(0), experts.log_variances.sum(0)
+        return Posterior.single(means, torch.where(model.speaks.all(0), log_variances / 2, log_variances))
+
+    model.posterior = both
+    draws = drawn(model, batch, ("audio", "neural"))
+    neural = draws.marginal("neural")
+    deviation = (neural.log_prob - exact(data, maps, "neural")) / standard_error(20_000, neural.ess)
+    assert np.abs(deviation).max() < 4 and np.median(neural.ess) > 1000
+    assert np.median(draws.marginal("audio", "neural").ess) < np.median(neural.ess)
+
+
 def test_few_samples_estimate_from_below(planted):
     model, batch, data, maps = planted
     few = np.mean([drawn(model, batch, ("neural",), n_samples=2, seed=s).marginal("audio").log_prob for s in range(50)])

@@ -39,6 +39,7 @@ def draw(results: Results) -> Figure:
     name_rows(right, list(scores["label"]), list(scores["is_primary"]))
     right.set_xlim(-0.03, 1.03)
     right.set_xlabel("factorisation")
+    left.set_title(" ", pad=12)
     panel_letter(left, "a")
     panel_letter(right, "b")
     return figure
@@ -73,19 +74,17 @@ def _bars(axes: Axes, latents: pd.DataFrame, *, unit: str) -> None:
     axes.axhline(0, color=INK, lw=0.6)
     names = [f"z{latent}" for latent in latents.index] if len(latents) <= MAX_NAMED else []
     if names:
-        axes.set_xticks(places, names, size=6 if len(names) > 16 else 7)
+        axes.set_xticks(places, names, size=7 if len(names) <= 16 else 6, rotation=0 if len(names) <= 16 else 90)
     else:
         axes.set_xticks([])
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.7, len(latents) - 0.3)
-    high, low = axes.get_ylim()[1], axes.get_ylim()[0]
-    axes.set_ylim(low * 1.05, high * 1.18)
-    for space, name in SPACES.items():
-        here = places[latents["space"].eq(space)]
-        if len(here):
-            label = f"{name} ({len(here)})"
-            axes.text(here.mean(), high * 1.06, label, color=COLOURS.get(space, FAINT), size=7, ha="center")
-            axes.plot([here[0] - 0.4, here[-1] + 0.4], [high * 1.04] * 2, color=COLOURS.get(space, FAINT), lw=1)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low * 1.05, high * 1.12)
+    named = [(space, name, int(latents["space"].eq(space).sum())) for space, name in SPACES.items()]
+    for place, (space, name, n) in enumerate((space, name, n) for space, name, n in named if n):
+        colour = COLOURS.get(space, FAINT)
+        axes.text(0.25 * place, 1.0, f"{name} ({n})", color=colour, size=7, transform=axes.transAxes, va="bottom")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
     axes.set_ylabel("change for +1 SD of the latent")
     for height, name in ((high / 2, "sound (SD)"), (low / 2, f"neural data ({unit})")):

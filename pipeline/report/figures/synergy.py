@@ -97,8 +97,8 @@ def _nats(axes: Axes, nats: pd.DataFrame) -> None:
     axes.axvline(0, color=INK, lw=0.6)
     axes.margins(x=0.08)
     name_rows(axes, order, bold)
-    axes.set_ylim(-0.7, len(order) + 0.1)
+    axes.set_ylim(-0.7, len(order) + 0.25)
     for place, side in enumerate(("audio", "neural")):
-        axes.text(0.98 - 0.5 * (1 - place), 0.99, SIDES[side], color=SIDE_COLOURS[side], size=7, ha="right", va="top",
+        axes.text(0.03, 0.99 - 0.065 * place, f"of the {SIDES[side]}", color=SIDE_COLOURS[side], size=7, va="top",
                   transform=axes.transAxes)  # fmt: skip
     axes.set_xlabel("synergy (nats a clip)")
