@@ -77,7 +77,7 @@ def draw(
             posterior = model.posterior(part, given)
             z = posterior.rsample(n_samples, generator)  # (k, n, d)
             for names, latents in seen.items():
-                ratios[names].append(model.prior.log_prob(z, latents) - posterior.log_prob(z, latents))
+                ratios[names].append(model.prior_log_prob(z, latents) - posterior.log_prob(z, latents))
             for name, likelihood in model.decode(z, session=batch.session, names=targets).items():
                 likelihoods[name].append(likelihood.log_prob(part.data[name]))
     return Draws(*({name: torch.cat(parts, dim=1) for name, parts in each.items()} for each in (likelihoods, ratios)))

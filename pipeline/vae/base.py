@@ -174,9 +174,9 @@ class MultimodalVAE(nn.Module):
         """`n` draws from p(z), (n, n_latents)."""
         return self.prior.rsample(n, generator).squeeze(1)
 
-    def prior_log_prob(self, z: Tensor) -> Tensor:
-        """log p(z) in nats, (..., n, n_latents) -> (..., n)."""
-        return self.prior.log_prob(z)
+    def prior_log_prob(self, z: Tensor, latents: Tensor | None = None) -> Tensor:
+        """log p(z) in nats, (..., n, n_latents) -> (..., n); of those `latents` only, bool (n_latents,)."""
+        return self.prior.log_prob(z, latents)
 
     def beta_at(self, step: float) -> float:
         """The weight of the KL terms when a share `step` of the training is done."""

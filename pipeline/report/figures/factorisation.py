@@ -39,7 +39,6 @@ def draw(results: Results) -> Figure:
     name_rows(right, list(scores["label"]), list(scores["is_primary"]))
     right.set_xlim(-0.03, 1.03)
     right.set_xlabel("factorisation")
-    left.set_title(" ", pad=12)
     panel_letter(left, "a")
     panel_letter(right, "b")
     return figure
@@ -80,11 +79,11 @@ def _bars(axes: Axes, latents: pd.DataFrame, *, unit: str) -> None:
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.7, len(latents) - 0.3)
     low, high = axes.get_ylim()
-    axes.set_ylim(low * 1.05, high * 1.12)
+    axes.set_ylim(low * 1.05, high * 1.22)
     named = [(space, name, int(latents["space"].eq(space).sum())) for space, name in SPACES.items()]
     for place, (space, name, n) in enumerate((space, name, n) for space, name, n in named if n):
         colour = COLOURS.get(space, FAINT)
-        axes.text(0.25 * place, 1.0, f"{name} ({n})", color=colour, size=7, transform=axes.transAxes, va="bottom")
+        axes.text(0.01 + 0.25 * place, 0.99, f"{name} ({n})", color=colour, size=7, transform=axes.transAxes, va="top")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
     axes.set_ylabel("change for +1 SD of the latent")
     for height, name in ((high / 2, "sound (SD)"), (low / 2, f"neural data ({unit})")):
