@@ -43,10 +43,17 @@ class Part:
         return len(self.labels)
 
     def partners(self, generator: torch.Generator) -> Tensor:
-        """For every digit another one of its class, drawn evenly, int64 (n,)."""
+        """For every digit another one of its class, drawn evenly, int64 (n,).
+
+        Raises InputError where a digit is the only one of its class.
+        """
         found = torch.empty(len(self), dtype=torch.int64)
         for label in range(N_CLASSES):
             members = (self.labels == label).nonzero().squeeze(-1)
+            if not len(members):
+                continue
+            if len(members) == 1:
+                raise InputError("one image of a class in a part: no other to pair it with", found=f"class {label}")
             ahead = torch.randint(1, len(members), (len(members),), generator=generator)
             found[members] = members[(torch.arange(len(members)) + ahead) % len(members)]
         return found

@@ -1,7 +1,7 @@
 """What is measured of each trained model of the digits benchmark; shares come with their standard errors."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,8 +144,3 @@ def likelihoods(model: MultimodalVAE, test: Batch, *, n_samples: int, seed: int)
     both = "+".join(SHAPES)
     gains = {name: Figure.of(each[name, both] - each[name, name]) for name in SHAPES if (name, both) in each}
     return found, gains
-
-
-def each_class_once(test: Batch) -> Sequence[int]:
-    """The first row of every class."""
-    return [int((test.labels == label).nonzero()[0]) for label in range(10)]

@@ -6,9 +6,11 @@ from pathlib import Path
 import matplotlib
 import measures
 import numpy as np
+import torch
 from networks import SHAPES
 from torch import Tensor
 
+from data import N_CLASSES
 from pipeline.seeds import torch_generator
 from pipeline.vae.base import Batch, MultimodalVAE
 
@@ -24,7 +26,7 @@ def save_all(out: Path, models: dict[str, MultimodalVAE], test: Batch, *, seed: 
     able = {family: model for family, model in models.items() if model.cross_generates}
     if not able:
         return
-    chosen = test.take(measures.each_class_once(test))
+    chosen = test.take(torch.as_tensor([int((test.labels == label).nonzero()[0]) for label in range(N_CLASSES)]))
     for given, target in (tuple(SHAPES), tuple(reversed(SHAPES))):
         columns = {"given": chosen.data[given]}
         for family, model in able.items():
