@@ -73,6 +73,16 @@ def check_sheet(sheet: str | Path, config: Config) -> tuple[list[SessionReport],
         return [], [problem]
     problems += _settings_problems(config)
     reports = [_look_at(session, config) for session in sessions]
+    kinds = {report.units.kind: report.session.name for report in reports if report.units}
+    if len(kinds) > 1:
+        problems.append(
+            InputError(
+                "some sessions bring spikes, others traces",
+                where=sheet,
+                found=", ".join(f"{session}: {kind}" for kind, session in kinds.items()),
+                mend="run them apart, or choose by neural.signal",
+            )
+        )
     return reports, problems + [problem for report in reports for problem in report.problems]
 
 

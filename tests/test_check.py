@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -137,3 +138,15 @@ def test_the_command_prints_writes_and_tells_by_its_status(folder, capsys):
     sheet.write_text("session\tsubjct\ns1\tanna")
     assert main(arguments) == 2
     assert "nearest: subject" in capsys.readouterr().err
+
+
+def test_spikes_and_traces_in_one_sheet_are_told_before_training(folder):
+    with h5py.File(folder / "traces.nwb", "w") as nwb:
+        series = nwb.create_group("processing/ophys/dff")
+        series.attrs["neurodata_type"] = "RoiResponseSeries"
+        series.create_dataset("data", data=np.random.default_rng(0).normal(size=(90, 4))).attrs["unit"] = "dF/F"
+        series.create_dataset("starting_time", data=10.0).attrs["rate"] = 30.0
+    rows = ("spikes\tanna\ta.wav\ta.nwb\tgood.csv", "traces\tberta\tslow.wav\ttraces.nwb\t10")
+    problems = check_sheet(sheet_of(folder, *rows), config_of())[1]
+    (problem,) = [str(p) for p in problems if "spikes, others traces" in str(p)]
+    assert "spikes: spikes, traces: traces" in problem
