@@ -35,6 +35,13 @@ PLAIN = {
 }
 
 
+ALL_METRICS = {
+    "bits_per_spike", "explained_variance", "peak_frequency_error", "kl", "sensitivity", "factorisation",
+    "joint_coherence", "decoding", "decoding_synergy", "mig", "sap",
+    *(f"log_likelihood:{name}" for name in ("marginal", "joint", "conditional", "predictive", "synergy")),
+}  # fmt: skip
+
+
 @pytest.fixture
 def build(tmp_path):
     def build(clips, family="mopoe"):
@@ -73,6 +80,7 @@ def pairs(table, metric):
 
 def test_every_direction_is_scored_on_both_splits(build, two):
     table = metrics_table(model_metrics(build(two), two, **SETTINGS))
+    assert set(table["metric"]) == ALL_METRICS
     assert set(table["split"]) == {"validation", "test"} and set(table["session"]) == {"a", "b"}
     assert set(table["objective"]) == {"mopoe"} and set(table["seed"]) == {1} and set(table["latent_dim"]) == {3}
     givens = ["audio", "neural", "audio+neural"]
@@ -223,6 +231,24 @@ def test_the_steps_write_their_tables(build, two, tmp_path):
         assert list(written["unit"].values) == two[0].unit_ids + two[1].unit_ids
     with xr.open_dataset(examples, engine="h5netcdf") as written:
         assert written.sizes["clip"] == 5 and written.sizes["draw"] == 8 and written.attrs["session"] == "a"
+
+
+def test_traces_are_measured_as_spikes_are(make_clips, two, tmp_path):
+    traces = [replace(c, counts=(c.counts - c.counts.mean()) / c.counts.std(), kind="traces") for c in two]
+    spec = describe(traces, family="mmvaeplus", **(PLAIN | {"neural_likelihood": "auto"}))
+    model = assemble(spec)
+    standardise(model, [session.where("train") for session in traces])
+    save_model(tmp_path / "traces.pt", model, spec)
+    loaded = load_model(tmp_path / "traces.pt")
+    table = metrics_table(model_metrics(loaded, traces, **SETTINGS))
+    spikes = {"bits_per_bin" if name == "bits_per_spike" else name for name in ALL_METRICS}
+    assert set(table["metric"]) == spikes
+    assert np.isfinite(table["value"]).all()
+    rows = table[table["metric"] == "sensitivity"]
+    assert set(rows["unit"]) == {"SD"} and len(rows["unit_id"].unique()) == 5  # 3 shared, 1 private of each side
+    private = rows[rows["unit_id"].isin(["z3", "z4"])].groupby(["unit_id", "target"])["value"].max()
+    assert private["z3", "neural"] == private["z4", "audio"] == 0.0
+    assert example_clips(loaded, traces, n_samples=4).attrs["kind"] == "traces"
 
 
 def test_examples_are_real_clips_and_what_the_model_expects_of_them(build, two):
