@@ -127,19 +127,19 @@ def test_predictive_is_the_likelihood_averaged_over_the_posterior(planted):
 def test_latents_that_a_target_does_not_see_cost_nothing(planted):
     """The private latent of the sound is known to 0.001 SD: as part of the proposal it would leave one sample."""
     _, batch, data, maps = planted
-    shared = {name: torch.as_tensor(w) for name, w in maps.items()}
+    maps = {name: np.column_stack([w, 0.9 * w[:, 1]]) for name, w in maps.items()}  # the last one is private
 
     def modality(name, spread):
         def encode(x):
-            mean = torch.zeros(len(x), N_LATENTS + 1, dtype=x.dtype)
+            mean = torch.tensor([0.0, 0.0, 1.0], dtype=x.dtype).expand(len(x), 3)
             return mean, torch.log(torch.tensor([0.5, 0.5, spread**2], dtype=x.dtype)).expand_as(mean)
 
         log_scale = torch.tensor(math.log(SD[name]))
-        decode = Fixed(lambda z: {"mean": z[..., :N_LATENTS] @ shared[name].T, "log_scale": log_scale})
+        decode = Fixed(lambda z: {"mean": z @ torch.as_tensor(maps[name]).T, "log_scale": log_scale})
         return Modality(name, Fixed(encode), decode, "gaussian")
 
     private = {"audio": 1, "neural": 1}
-    modalities = [modality("audio", 1e-3), modality("neural", 1.0)]
+    modalities = [modality("audio", 1e-3), modality("neural", 0.9)]
     model = Mixture(modalities, latent_dim=N_LATENTS, private_dim=private).double()
 
     def both(batch, given, generator=None):

@@ -51,7 +51,7 @@ def test_links_are_found_and_means_of_bouts_are_none():
 
 
 def test_spaces_come_from_the_sensitivities_of_the_first_seed():
-    metrics = Metrics(objective="mopoe", latent_dim=4, seed=1)
+    metrics, other = (Metrics(objective="mopoe", latent_dim=4, seed=seed) for seed in (1, 0))
     sizes = {"audio": (0.5, 0.0, 0.3, 0.4), "neural": (0.5, 0.2, 0.0, 0.4)}
     for session, factor in (("a", 0.5), ("b", 1.5)):  # their mean counts
         for side, values in sizes.items():
@@ -59,9 +59,10 @@ def test_spaces_come_from_the_sensitivities_of_the_first_seed():
                 score = Ratio(np.full(3, factor * value), np.ones(3), 3)
                 labels = {"session": session, "split": "test", "target": side, "given": "audio+neural", "unit": "SD"}
                 metrics.add(score, metric="sensitivity", unit_id=f"z{latent}", **labels)
+                other.add(score, metric="sensitivity", unit_id=f"z{3 - latent}", **labels)  # in another order
     primary = Primary("mopoe", 4, [1, 0], "bits_per_spike", "bits/spike", 0.1)
     latents = pd.DataFrame({"latent": range(4), "active": [True, True, True, False]})
-    found = with_spaces(latents, metrics_table(metrics), primary)
+    found = with_spaces(latents, metrics_table(metrics, other), primary)
     assert found["space"].tolist() == ["shared", "neural", "audio", "inactive"]
     assert found["audio_share"].tolist() == [0.5, 0.0, 1.0, 0.5]
     unmeasured = with_spaces(latents, metrics_table(), primary)
