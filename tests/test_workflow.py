@@ -129,6 +129,9 @@ def test_arrays_have_the_dimensions_that_the_design_names(results):
         with xr.open_dataset(results / "prepared" / "mouse1" / name, engine="h5netcdf") as dataset:
             for variable, expected in variables.items():
                 assert dataset[variable].dims == expected
+    with xr.open_dataset(results / "models" / "mvae-k4" / "seed0" / "examples.nc", engine="h5netcdf") as examples:
+        assert examples["audio_db"].dims == ("given", "clip", "frequency", "frame")
+        assert examples["drawn_count"].dims == ("draw", "unit", "bin") and examples.sizes["draw"] > 0
     with xr.open_dataset(results / "prepared" / "mouse1" / "clips.nc", engine="h5netcdf") as clips:
         assert {"train", "validation", "test"} <= set(clips["split"].values)
 
