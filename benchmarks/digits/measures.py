@@ -11,7 +11,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor, nn
 
 from data import Part
-from pipeline.evaluation.likelihood import draw
+from pipeline.evaluation.likelihood import Draws, draw
 from pipeline.evaluation.predictions import expected_data, possible_givens, possible_targets
 from pipeline.seeds import torch_generator
 from pipeline.vae.base import Batch, MultimodalVAE
@@ -130,17 +130,37 @@ def latent_classes(model: MultimodalVAE, train: Batch, test: Batch) -> dict[str,
     return found
 
 
-def likelihoods(model: MultimodalVAE, test: Batch, *, n_samples: int, seed: int) -> tuple[Found, dict[str, Figure]]:
-    """log p(x_t) by target and proposal, nats; and by target the gain of x_t|x_t,x_n over x_t|x_t, of the same rows."""
-    found, each = {}, {}
+@dataclass(frozen=True)
+class Table:
+    """log p(x_t), nats, by target and proposal, and what the proposal x_t,x_n gains over x_t, of the same rows.
+
+    gains: with as many samples in all; gains_each: with as many from every component of a mixture, as MMVAE's bounds
+    have them.
+    """
+
+    log_probs: Found
+    gains: dict[str, Figure]
+    gains_each: dict[str, Figure]
+
+
+def likelihoods(model: MultimodalVAE, test: Batch, *, n_samples: int, seed: int) -> Table:
+    """Importance-sampling estimates with `n_samples` draws."""
+    found, single, both, each = {}, {}, {}, {}
     for given in possible_givens(model, tuple(SHAPES)):
         targets = possible_targets(model, tuple(SHAPES), given)
         noise = torch_generator(seed, "likelihoods", *given)
-        draws = draw(model, test, given=given, targets=targets, n_samples=n_samples, generator=noise)
+        n_components = len(model.posterior(test.take(torch.arange(1)), given).means)
+        total = n_samples * n_components
+        draws = draw(model, test, given=given, targets=targets, n_samples=total, generator=noise)
+        # Draws come component by component: every n-th ones are spread evenly, too.
+        parts = (draws.log_likelihoods, draws.log_ratios)
+        thinned = Draws(*({name: values[::n_components] for name, values in part.items()} for part in parts))
         for target in targets:
-            estimate = draws.marginal(target)
-            each[target, "+".join(given)] = estimate.log_prob
+            estimate = thinned.marginal(target)
             found[target, "+".join(given)] = Figure.of(estimate.log_prob, float(estimate.ess.mean()))
-    both = "+".join(SHAPES)
-    gains = {name: Figure.of(each[name, both] - each[name, name]) for name in SHAPES if (name, both) in each}
-    return found, gains
+            if given == (target,):
+                single[target] = estimate.log_prob
+            elif len(given) > 1:
+                both[target], each[target] = estimate.log_prob, draws.marginal(target).log_prob
+    gains, gains_each = ({name: Figure.of(x - single[name]) for name, x in more.items()} for more in (both, each))
+    return Table(found, gains, gains_each)

@@ -52,8 +52,7 @@ class Measured:
     joint: tuple[Figure, float]
     latents: dict[str, Figure]
     errors: Found
-    likelihoods: Found
-    gains: dict[str, Figure]
+    likelihoods: measures.Table
 
 
 def fit(
@@ -116,15 +115,13 @@ def validated(model: MultimodalVAE, validation: Batch, seed: int) -> float:
 def measure(model: MultimodalVAE, train: Batch, test: Batch, judges: dict, args, fitted: tuple[int, float]) -> Measured:
     """All measures of a trained model."""
     few = test.take(torch.arange(args.pairs))
-    found, gains = measures.likelihoods(model, few, n_samples=args.samples, seed=args.seed)
     return Measured(
         *fitted,
         coherence=measures.coherence(model, test, judges, seed=args.seed),
         joint=measures.joint_coherence(model, judges, n=len(test), seed=args.seed),
         latents=measures.latent_classes(model, train, test),
         errors=measures.errors(model, test, n_samples=N_ERROR_SAMPLES, seed=args.seed),
-        likelihoods=found,
-        gains=gains,
+        likelihoods=measures.likelihoods(model, few, n_samples=args.samples, seed=args.seed),
     )
 
 
@@ -186,15 +183,17 @@ def print_tables(measured: dict[str, Measured]) -> None:
         ],
     )
     print("log p(x_t), nats, by importance sampling with three proposals: mean ± standard error (effective samples);")
-    print("gain: of the first over the last, over the same pairs.")
+    print("gain: of the first over the last, over the same pairs; per expert: with as many samples from each component")
+    print("of a mixture as from a single posterior (else as many in all, of which a mixture wastes some: log 2 at most")
+    print("where half of them come from the right one).")
     table(
-        ["family", "t", "x_t given x_t, x_n", "x_t given x_n", "x_t given x_t", "gain"],
+        ["family", "t", "x_t given x_t, x_n", "x_t given x_n", "x_t given x_t", "gain", "gain, per expert"],
         [
             [
                 family,
                 target,
-                *(nats(x.likelihoods.get((target, given))) for given in (both, other, target)),
-                nats(x.gains.get(target)),
+                *(nats(x.likelihoods.log_probs.get((target, given))) for given in (both, other, target)),
+                *(nats(gains.get(target)) for gains in (x.likelihoods.gains, x.likelihoods.gains_each)),
             ]
             for family, x in measured.items()
             for target, other in ((m, t), (t, m))
