@@ -183,9 +183,8 @@ def print_tables(measured: dict[str, Measured]) -> None:
         ],
     )
     print("log p(x_t), nats, by importance sampling with three proposals: mean ± standard error (effective samples);")
-    print("gain: of the first over the last, over the same pairs; per expert: with as many samples from each component")
-    print("of a mixture as from a single posterior (else as many in all, of which a mixture wastes some: log 2 at most")
-    print("where half of them come from the right one).")
+    print("gain: of the first over the last, over the same pairs, with as many samples in all: a mixture of n experts")
+    print("that uses a share 1/n of them loses up to log n; per expert: with as many from each component of a mixture.")
     table(
         ["family", "t", "x_t given x_t, x_n", "x_t given x_n", "x_t given x_t", "gain", "gain, per expert"],
         [
