@@ -8,7 +8,6 @@ from pipeline.neural.recording import Traces
 from pipeline.neural.unit_table import Observed
 
 MAX_BYTES = 2**34
-BLOCK_TRACES = 64
 
 
 def sample_traces(traces: Traces, *, audio_s: np.ndarray, bin_width_s: float, where: str) -> Observed:

@@ -18,7 +18,6 @@ from pipeline.sync import SYNC_FORMS, pulse_channels, sync_kind
 
 COLUMNS = ("audio_s", "nwb_s")
 MATCHED_WITHIN = 0.9  # of the largest residual, so that the final fit of what was matched cannot exceed it
-
 MOST_SHOULD_MATCH = 0.6  # of the pulses that both devices could see; fewer are worth a look
 
 
@@ -57,9 +56,14 @@ def _clock_of_channels(session: Session, max_residual_s: float) -> Clock:
     with open_session(session, channel=0) as recording:
         audio = pulses_in_sound(pulse_recording(recording, channel=named.channel), bit=named.bit, edge=named.edge)
     matched = match_pulses(audio, nwb, tolerance_s=MATCHED_WITHIN * max_residual_s, offset_s=named.offset_s)
-    clock = fit_clock(
-        matched.audio_s, matched.nwb_s, max_residual_s=max_residual_s, where=f"{audio.where}; {nwb.where}"
-    )
+    where = f"{audio.where}; {nwb.where}"
+    clock = fit_clock(matched.audio_s, matched.nwb_s, max_residual_s=max_residual_s, where=where)
+    if matched.share < MOST_SHOULD_MATCH:
+        warn(
+            f"{where}: only {len(matched.audio_s)} pulses match, {matched.share:.0%} of those that both devices could "
+            "see; look whether it is the right channel",
+            stacklevel=3,
+        )
     alone = f"without partner {matched.n_audio_only} of the sound's and {matched.n_nwb_only} of the NWB's"
     return Clock(clock.audio_s, clock.session_s, residual_s=clock.residual_s, source=f"{clock.source}; {alone}")
 

@@ -117,6 +117,16 @@ def test_channel_of_the_sound_and_events_in_the_nwb(write_wav, write_nwb, pulses
     assert "affine, 76 pulses" in clock.source and "3 of the sound's and 1 of the NWB's" in clock.source
 
 
+def test_few_matched_pulses_are_told(write_wav, write_nwb, pulses_s, rng):
+    half = len(pulses_s) // 2
+    kept, strange_s = pulses_s[::2], rng.uniform(pulses_s[0], pulses_s[-1], half)
+    nwb_s = to_session(np.sort(np.r_[kept, strange_s]))
+    session = session_of(write_nwb(acquisition=[events(nwb_s)]), write_wav(pulses_s))
+    with pytest.warns(UserWarning, match=rf"only {len(kept)} pulses match, 5\d% of those that both devices could see"):
+        clock = read(session)
+    assert_true(clock)
+
+
 def test_every_home_of_pulses_in_an_nwb_file(write_wav, write_nwb, pulses_s, rng):
     wav, nwb_s = write_wav(pulses_s), to_session(pulses_s)
     rate_hz = 1000.0
