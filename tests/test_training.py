@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from pipeline import training
+from pipeline import training, validation
 from pipeline.clips import SessionClips
 from pipeline.errors import InputError
 from pipeline.training import Schedule, train
@@ -127,7 +127,7 @@ def test_resumes_to_the_same_weights_and_history(tmp_path, monkeypatch):
     history = fit(whole, clips, tmp_path / "whole", max_epochs=6)
 
     model, _ = build(clips)
-    validate = training._validate
+    validate = training.validate
     calls = []
 
     def interrupted(*args):
@@ -136,11 +136,11 @@ def test_resumes_to_the_same_weights_and_history(tmp_path, monkeypatch):
             raise Stopped
         return validate(*args)
 
-    monkeypatch.setattr(training, "_validate", interrupted)
+    monkeypatch.setattr(training, "validate", interrupted)
     with pytest.raises(Stopped):
         fit(model, clips, tmp_path / "cut", max_epochs=6)
     assert (tmp_path / "cut/checkpoint.pt").exists()
-    monkeypatch.setattr(training, "_validate", validate)
+    monkeypatch.setattr(training, "validate", validate)
     again, _ = build(clips)
     resumed = fit(again, clips, tmp_path / "cut", max_epochs=6)
     assert same(whole, again)
@@ -172,7 +172,7 @@ def test_learns_the_planted_tuning_and_keeps_the_best_epoch(tmp_path):
     assert history["neural_bits"].max() > 0.1
     held_out = training._batches_of(model, clips, "validation", Fabric(accelerator="cpu"))
     rates = {"a": torch.as_tensor(np.nanmean(clips[0].where("train").counts, (0, 2)), dtype=torch.float32)}
-    again = training._validate(model, held_out, rates, 0)["neural_bits"]
+    again = training.validate(model, held_out, rates, 0)["neural_bits"]
     assert again == pytest.approx(history["neural_bits"].max(), rel=1e-4)
 
 
@@ -241,7 +241,7 @@ def test_stages_train_one_after_the_other_and_the_best_epoch_is_of_the_last(tmp_
         states.append({name: value.clone() for name, value in model.state_dict().items()})
         return {"validation_objective": next(scores), "neural_bits": float("nan")}
 
-    monkeypatch.setattr(training, "_validate", scored)
+    monkeypatch.setattr(training, "validate", scored)
     with pytest.warns(UserWarning, match="a 12 of 120 at first, deaf 120 of 120 at first"):
         history = fit(model, clips, tmp_path, max_epochs=6, patience=2)
     assert len(history) == 6  # patience counts from stage two: epoch 4 is the best
@@ -300,8 +300,8 @@ def test_traces_take_a_gaussian_and_stop_by_bits_a_bin(tmp_path):
     assert history["neural_bits"].max() > 0.03
     batch = training._batches_of(model, clips, "validation", Fabric(accelerator="cpu"))[0]
     null = torch.zeros(traces.shape[1])
-    gain, n = training.cross_gain(model, batch, null, torch.Generator().manual_seed(0))
-    z = model.posterior(batch, ["audio"]).rsample(training.VALIDATION_SAMPLES, torch.Generator().manual_seed(0))
+    gain, n = validation.cross_gain(model, batch, null, torch.Generator().manual_seed(0))
+    z = model.posterior(batch, ["audio"]).rsample(validation.SAMPLES, torch.Generator().manual_seed(0))
     expected = model.decode(z, session="a")["neural"].mean.mean(0)
     expected = expected.detach()
     unit = torch.distributions.Normal(expected, 1.0), torch.distributions.Normal(torch.zeros_like(expected), 1.0)

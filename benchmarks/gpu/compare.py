@@ -11,8 +11,8 @@ import torch
 from pipeline.clips import SessionClips, read_clips
 from pipeline.seeds import torch_generator
 from pipeline.storage import write_table
-from pipeline.training import cross_gain
 from pipeline.vae.assembly import LoadedModel, load_model, to_batch
+from pipeline.validation import cross_gain
 
 CHUNK = 256  # clips that are predicted at once
 
