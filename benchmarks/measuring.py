@@ -1,4 +1,4 @@
-"""Wall time and memory of a command, for all benchmarks."""
+"""Time and memory of a command, for all benchmarks."""
 
 import os
 import subprocess
@@ -6,12 +6,21 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
-def measured(command: Sequence[str | Path]) -> tuple[float, float]:
-    """Wall time (s) and peak memory (MB, imports included) of a command that runs on one thread.
+class Use(NamedTuple):
+    """What a command took; `peak_mb` with its imports."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+
+
+def measured(command: Sequence[str | Path]) -> Use:
+    """What a command takes that runs on one thread.
 
     Raises CalledProcessError, with what the command said, where it fails.
     """
@@ -25,4 +34,5 @@ def measured(command: Sequence[str | Path]) -> tuple[float, float]:
     if run.returncode:
         raise subprocess.CalledProcessError(run.returncode, command, output=said.decode(errors="replace"))
     # Linux counts in KiB, macOS in bytes.
-    return time.perf_counter() - started, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    peak_mb = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    return Use(time.perf_counter() - started, used.ru_utime + used.ru_stime, peak_mb)

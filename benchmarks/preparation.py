@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
-from measuring import measured
+from measuring import Use, measured
 
 UNITS = {"units_per_band": 75, "n_vocal": 100, "n_unrelated": 100}  # 500 with four bands
 
@@ -31,14 +31,14 @@ def main() -> None:
     share = (calls["stop_s"] - calls["start_s"]).sum() / duration_s
     print(f"{args.minutes:g} min, 500 units, {len(calls)} calls in {share:.0%} of the time\n")
     print("| step | wall s | times real time | peak memory, MB |\n|---|---|---|---|")
-    for step, (wall_s, peak_mb) in uses.items():
-        print(f"| {step} | {wall_s:.1f} | {duration_s / wall_s:.0f} | {peak_mb:.0f} |")
-    total_s = sum(wall_s for wall_s, _ in uses.values())
-    print(f"| all | {total_s:.1f} | {duration_s / total_s:.0f} | {max(peak for _, peak in uses.values()):.0f} |")
+    for step, use in uses.items():
+        print(f"| {step} | {use.wall_s:.1f} | {duration_s / use.wall_s:.0f} | {use.peak_mb:.0f} |")
+    total_s, peak_mb = sum(use.wall_s for use in uses.values()), max(use.peak_mb for use in uses.values())
+    print(f"| all | {total_s:.1f} | {duration_s / total_s:.0f} | {peak_mb:.0f} |")
 
 
-def prepared(folder: Path, duration_s: float) -> dict[str, tuple[float, float]]:
-    """Wall time (s) and peak memory (MB) of each step on a simulated session."""
+def prepared(folder: Path, duration_s: float) -> dict[str, Use]:
+    """Prepare a simulated session in `folder` (its sheet: sessions.tsv); what each step took."""
     settings = {"simulation": {"out_dir": str(folder), "n_sessions": 1, "duration_s": duration_s, **UNITS}}
     duet = [sys.executable, "-m", "pipeline"]
     subprocess.run(
