@@ -92,9 +92,9 @@ def train(
     The best epoch has the most validation bits/spike (of traces: bits a bin) from audio to neural, where the family
     generates across modalities and clips hold both; else the highest validation objective. Parameters that
     do not require gradients stay as they are. Clips that the family cannot learn from, for want of modalities, are left
-    out and counted in one warning. Returns the history, one row an epoch, which is also written to
-    `history_path` (CSV) and beside it as TensorBoard events. `checkpoint_path` is written after each epoch and
-    deleted at the end; a checkpoint of another training is ignored.
+    out and counted in one warning. Returns the history, one row an epoch (the last row's `best_epoch` is the one that
+    was kept), which is also written to `history_path` (CSV) and beside it as TensorBoard events. `checkpoint_path` is
+    written after each epoch and deleted at the end; a checkpoint of another training is ignored.
 
     Raises InputError where a split holds no clips that the model can use.
     """
@@ -135,7 +135,8 @@ def train(
                 now.best_score, now.best_epoch = score, now.epoch
                 best = {name: value.detach().clone() for name, value in model.state_dict().items()}
             now.seconds += time.perf_counter() - started
-            now.history.append({"epoch": now.epoch, "step": now.step, **row, "seconds": round(now.seconds, 3)})
+            known = {"best_epoch": now.best_epoch, "seconds": round(now.seconds, 3)}
+            now.history.append({"epoch": now.epoch, "step": now.step, **row, **known})
             if writer is not None:
                 for name, value in row.items():
                     writer.add_scalar(name, value, now.epoch)

@@ -245,6 +245,7 @@ def test_stages_train_one_after_the_other_and_the_best_epoch_is_of_the_last(tmp_
     with pytest.warns(UserWarning, match="a 12 of 120 at first, deaf 120 of 120 at first"):
         history = fit(model, clips, tmp_path, max_epochs=6, patience=2)
     assert len(history) == 6  # patience counts from stage two: epoch 4 is the best
+    assert history["best_epoch"].tolist() == [1, 2, 3, 4, 4, 4]
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in states[3].items())
     for first, second, moves in ((0, 2, "joint"), (2, 5, "single")):
         for name, value in states[second].items():

@@ -212,11 +212,11 @@ def _metrics(objective, level, seed, sessions, unit_ids, common, random) -> pd.D
 
 
 def _history(level: float, random: np.random.Generator) -> pd.DataFrame:
-    epoch = np.arange(20)
+    epoch = np.arange(1, 21)
     rise = 1 - np.exp(-epoch / 5)
     return pd.DataFrame({
         "epoch": epoch, "train_objective": -900 + 200 * rise, "validation_objective": -910 + 195 * rise,
-        "neural_bits": level * rise + random.normal(0, 0.005, len(epoch)),
+        "neural_bits": level * rise + random.normal(0, 0.005, len(epoch)), "best_epoch": np.minimum(epoch, 17),
     })  # fmt: skip
 
 

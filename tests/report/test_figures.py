@@ -19,6 +19,7 @@ from pipeline.report.figures import (
     joint_samples,
     reconstructions,
     synergy,
+    training,
     traversals,
     tuning,
 )
@@ -52,6 +53,14 @@ def test_figures_say_why_they_have_nothing_to_show(nothing_run):
         drawn = controls.draw(nothing_run.results)
     colours = {line.get_color() for axes in drawn.axes for line in axes.lines}
     assert ALARM in colours  # the control that failed
+
+
+def test_training_marks_the_epoch_that_was_kept(full_run):
+    """Not the highest score: where training has stages, that may be of an earlier one."""
+    with in_style():
+        figure = training.draw(full_run.results)
+    dots = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "o"]
+    assert dots and {float(line.get_xdata()[0]) for line in dots} == {17.0}
 
 
 def test_traces_are_drawn_as_traces(full_run, tmp_path):

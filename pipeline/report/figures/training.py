@@ -53,8 +53,7 @@ def _model(objective: Axes, bits: Axes, rows: pd.DataFrame) -> None:
         objective.plot(run["epoch"], run["train_objective"], color=colour, lw=0.6, alpha=0.8)
         objective.plot(run["epoch"], run["validation_objective"], color=colour, lw=1.3)
         has_bits = "neural_bits" in run and np.isfinite(run["neural_bits"]).any()
-        score = run["neural_bits"] if has_bits else run["validation_objective"]
-        best = run.loc[score.idxmax()]
+        best = run[run["epoch"] == run["best_epoch"].iloc[-1]]
         if has_bits:
             bits.plot(run["epoch"], run["neural_bits"], color=colour, lw=1.3)
             bits.plot(best["epoch"], best["neural_bits"], "o", ms=4, color=colour)
