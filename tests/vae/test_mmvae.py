@@ -227,6 +227,65 @@ def test_gradient_estimators_agree_in_expectation(lab, generator, bound):
     assert np.abs((plain - published) / np.hypot(se, se_published)).max() > 10  # its bias, as the docstring says
 
 
+def nodes_of_a_normal(n):
+    """Even steps and their shares: for smooth functions the error falls faster than any power of the step."""
+    nodes = np.linspace(-7.5, 7.5, n)
+    shares = np.exp(-0.5 * nodes**2)
+    return nodes, shares / shares.sum()
+
+
+def exact_bound(parts, xs, bound, n_nodes):
+    """The looser bound with K = 2, or the tight one with K = 1, of one latent and two experts, by quadrature."""
+    nodes, shares = nodes_of_a_normal(n_nodes)
+    mu = [((x - part["c"]) @ part["a"]).item() for x, part in zip(xs, parts, strict=True)]
+    sd = [np.exp(0.5 * part["v"]).item() for part in parts]
+    log_w = []
+    for m in (0, 1):
+        z = (mu[m] + sd[m] * nodes)[:, None]
+        log_q = logsumexp([norm.logpdf(z[:, 0], mu[j], sd[j]) for j in (0, 1)], 0) - np.log(2)
+        log_lik = sum(norm.logpdf(x, z @ p["w"].T + p["b"], p["s"]).sum(-1) for x, p in zip(xs, parts, strict=True))
+        log_w.append(log_lik + norm.logpdf(z[:, 0]) - log_q)
+    pairs = [(0, 0), (1, 1)] if bound == "looser" else [(0, 1)]
+    return np.mean([shares @ np.logaddexp.outer(log_w[a], log_w[b]) @ shares - np.log(2) for a, b in pairs])
+
+
+@pytest.mark.parametrize("bound", ["looser", "tight"])
+def test_expected_gradients_against_that_of_the_exact_bound(lab, monkeypatch, bound):
+    """All pairs of quadrature nodes stand in for the noise: a mean over rows is an expectation, without any error."""
+    setting, n_nodes = lab(n_latents=1), 160
+    xs = setting.data(1)
+    nodes, shares = (torch.tensor(x) for x in nodes_of_a_normal(n_nodes))
+    noise = torch.stack([nodes.repeat_interleave(n_nodes), nodes.repeat(n_nodes)])  # (sample or expert, row)
+    noise = noise.repeat(1, 2) if bound == "looser" else noise.reshape(1, -1)  # (k, pairs of an expert and a row)
+    monkeypatch.setattr(mmvae, "standard_noise", lambda *_, **__: noise.unsqueeze(-1))
+    batch = setting.batch(copies(xs, n_nodes**2))
+    found = {}
+    for gradient in ("plain", "stl", "dreg", "dreg_mixture"):
+        options = {"k": 2 if bound == "looser" else 1, "bound": bound, "gradient": gradient}
+        model = MMVAE(setting.modalities(), latent_dim=1, **options)
+        encoders = [modality.encoder for modality in model.modalities.values()]
+        for encoder, shift in zip(encoders, (0.5, -1.0), strict=True):
+            encoder.shift.data += shift * encoder.weight.data.T[0]
+            encoder.log_variance.data += 0.5
+        value = torch.outer(shares, shares).flatten() @ model.objective(batch, 1.0).value
+        value.backward()
+        found[gradient] = np.array([p.grad.ravel()[0].item() for e in encoders for p in (e.weight, e.log_variance)])
+    parts = parameters_of(model)
+    assert value.item() == pytest.approx(exact_bound(parts, [x[0] for x in xs], bound, n_nodes), rel=1e-8)
+    exact = []
+    for part in parts:
+        for x in (part["a"], part["v"]):
+            values = []
+            for step in (1e-5, -1e-5):
+                x.flat[0] += step
+                values.append(exact_bound(parts, [x[0] for x in xs], bound, n_nodes))
+                x.flat[0] -= step
+            exact.append((values[0] - values[1]) / 2e-5)
+    off = {gradient: np.abs(values / exact - 1) for gradient, values in found.items()}
+    assert off["plain"].max() < 1e-8 and off["dreg_mixture"].max() < 1e-6
+    assert off["dreg"].max() > 0.03 and off["stl"].max() > 0.1  # biased, as the docstring says
+
+
 def test_the_elbo_of_equal_experts_is_closed_form(lab, generator):
     setting = lab(weights=[0.7, 1.9])
     xs = copies(setting.data(1), 20_000)
