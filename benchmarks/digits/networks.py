@@ -35,9 +35,9 @@ class Features(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.trunk((x - 0.5) * 2)
 
-    def absent(self, n: int) -> Tensor:
-        """Features (n, HIDDEN) of even grey."""
-        return self.trunk(next(self.parameters()).new_zeros(n, *self.shape))
+    def absent(self) -> Tensor:
+        """Features (1, HIDDEN) of even grey."""
+        return self.trunk(next(self.parameters()).new_zeros(1, *self.shape))
 
 
 class Encoder(Features):

@@ -14,8 +14,8 @@ from pipeline.vae.networks import GaussianHead, dense
 class JointEncoder(Contextual):
     """Features of each modality, concatenated -> MLP -> mean and log variance of q(z | x_1, ..., x_M).
 
-    trunks: by modality, a network that turns its data into features (n, hidden), and by `absent(n)` those of
-    standardised data that are all zero, which stand in for a modality that is not given.
+    trunks: by modality, a network that turns its data into features (n, hidden), and by `absent()` those of
+    standardised data that are all zero (1, hidden), which stand in for a modality that is not given.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class JointEncoder(Contextual):
         features = []
         for name, trunk in self.trunks.items():
             if name not in data:
-                features.append(trunk.absent(n))
+                features.append(trunk.absent().expand(n, -1))
             elif isinstance(trunk, Contextual):
                 features.append(trunk(data[name], session=session, generator=generator))
             else:

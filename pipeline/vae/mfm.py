@@ -194,8 +194,9 @@ def squared_mmd(z: Tensor, prior: Tensor) -> Tensor:
         return torch.zeros_like(z[:, 0])
 
     def kernel(x: Tensor, y: Tensor) -> Tensor:
-        squared = (x.unsqueeze(1) - y.unsqueeze(0)).square().sum(-1)  # (n, n)
-        return sum(2 * d * scale / (2 * d * scale + squared) for scale in KERNEL_SCALES)
+        lengths = x.square().sum(1).unsqueeze(1) + y.square().sum(1)
+        squared = (lengths - 2 * x @ y.T).clamp(min=0)  # (n, n)
+        return sum(1 / (1 + squared / (2 * d * scale)) for scale in KERNEL_SCALES)
 
     apart = 1 - torch.eye(n, device=z.device, dtype=z.dtype)
     within = (apart * (kernel(z, z) + kernel(prior, prior))).sum(1) / (n - 1)

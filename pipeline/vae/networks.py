@@ -60,9 +60,9 @@ class SpectrogramFeatures(nn.Module):
         standard = ((spectrogram - self.center_db) / self.scale_db).nan_to_num(nan=0.0)
         return self.trunk(self.frame(standard.mT))
 
-    def absent(self, n: int) -> Tensor:
-        """Features (n, hidden) of a standardised spectrogram of zeros."""
-        return self.trunk(self.frame(self.center_db.new_zeros(n, self.n_frames, len(self.center_db))))
+    def absent(self) -> Tensor:
+        """Features (1, hidden) of a standardised spectrogram of zeros."""
+        return self.trunk(self.frame(self.center_db.new_zeros(1, self.n_frames, len(self.center_db))))
 
 
 class SpectrogramEncoder(SpectrogramFeatures):
@@ -195,10 +195,10 @@ class CountFeatures(PerSession):
         factors = torch.einsum("nub,uf->nfb", seen / share, self.read_in[key])
         return self.trunk(factors.flatten(1))
 
-    def absent(self, n: int) -> Tensor:
-        """Features (n, hidden) of standardised counts of zeros, in any session."""
+    def absent(self) -> Tensor:
+        """Features (1, hidden) of standardised counts of zeros, in any session."""
         first = self.trunk[0]
-        return self.trunk(first.weight.new_zeros(n, first.in_features))
+        return self.trunk(first.weight.new_zeros(1, first.in_features))
 
 
 class CountEncoder(CountFeatures):

@@ -4,7 +4,7 @@ TESTS = ["test_joint.py", "test_jmvae.py", "test_telbo.py", "-k", "not training_
 MUTATIONS = [
     ("if own[part].requires_grad:", "if True:", "what is frozen is overwritten"),
     ("own[part].copy_(learnt)", "learnt.copy_(own[part])", "the wrong way round"),
-    ("features.append(trunk.absent(n))", "features.append(0 * trunk.absent(n))", "no features for what is absent"),
+    ("trunk.absent().expand", "0 * trunk.absent().expand", "no features for what is absent"),
     ("rows = experts.present.all(0)", "rows = experts.present.any(0)", "joint encoder for rows that lack data"),
     ("if len(rows):", "if False:", "the joint encoder is not asked"),
     ("= product_of_posteriors(experts.means", "= product_of_posteriors(2 * experts.means", "wrong mean"),

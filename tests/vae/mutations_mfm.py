@@ -13,7 +13,7 @@ MUTATIONS = [
     ("apart = 1 - torch.eye(n, device=z.device, dtype=z.dtype)", "apart = 1", "diagonal in the MMD"),
     ("within - 2 * kernel(z, prior).mean(1)", "within - kernel(z, prior).mean(1)", "cross term of the MMD halved"),
     ("kernel(z, z) + kernel(prior, prior)", "kernel(z, z)", "prior term of the MMD dropped"),
-    ("2 * d * scale / (2 * d * scale + squared)", "2 * scale / (2 * scale + squared)", "kernel not scaled by d"),
+    ("squared / (2 * d * scale)", "squared / (2 * scale)", "kernel not scaled by d"),
     ('self.label_weight * terms["label"]', 'terms["label"]', "label unscaled"),
     ("each.masked_fill(~known, 0)", "each", "missing labels counted"),
     ("self.label_head(z[:, self.shared])", "self.label_head(z[:, -2:])", "label from the private latents"),
