@@ -36,6 +36,8 @@ def trace_contour(
 
 def _linked(frames: np.ndarray, point_hz: np.ndarray) -> list[np.ndarray]:
     """Frames of each piece of the contour, in order."""
+    if not len(frames):
+        return []
     # A point that links to neither neighbour is noise within a gap; without it the contour may go on.
     apart = np.r_[True, _apart(frames, point_hz), True]
     linked = ~(apart[1:] & apart[:-1])

@@ -151,12 +151,12 @@ class _Measure:
         excess = np.maximum(power - noise, 0)
         frames, contour_hz, n_jumps = trace_contour(saliency=saliency, excess=excess, frequency_hz=frequency_hz)
         contour_s = scan.first_s + (first + kept[frames]) * scan.hop_s
-        bins = np.abs(contour_hz[:, None] - frequency_hz).argmin(axis=1)
-        contour_db = 10 * np.log10(power[frames, bins] / noise[frames, bins])
+        bins = np.rint((contour_hz - frequency_hz[0]) / (frequency_hz[1] - frequency_hz[0])).astype(int)
+        contour_db = 10 * np.log10(power[frames, bins] / noise[bins])
         amplitude = 10 ** (contour_db / 20)
         # The mean of n exponential draws has a relative SD of n^-1/2; overlapping frames make it a little larger.
         spread = NOISE_SDS / np.sqrt(len(power))
-        profile = np.maximum(power.mean(axis=0) - (1 + spread) * noise.mean(axis=0), 0)
+        profile = np.maximum(power.mean(axis=0) - (1 + spread) * noise, 0)
         magnitude = np.sqrt(power)
         return {
             "contour_duration_s": contour_s[-1] - contour_s[0],
@@ -183,30 +183,28 @@ class _Measure:
     def _analysed(self, first: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Of the frames [first, stop) those that hold sound, counted from `first`; their saliency, power and noise.
 
-        The last three have the shape (n_frames, n_bins); power and noise are of a window of unit energy.
+        Saliency and power have the shape (n_frames, n_bins), noise (n_bins,): that of where the call begins. Power and
+        noise are of a window of unit energy.
         """
         scan, tool = self._scan, self._scan.multitaper
         units = range(first // UNIT_FRAMES, (stop - 1) // UNIT_FRAMES + 1)
-        samples = scan.samples(units[0], units[-1] + 1)
-        saliency, noise, known = [], [], []
-        for unit in units:
-            segment = scan.segment_of(unit)
-            known.append(np.full(UNIT_FRAMES, segment.noise is not None))
-            if segment.noise is None:
-                blank = np.ones((UNIT_FRAMES, len(self._frequency_hz)), np.float32)
-                saliency.append(blank)
-                noise.append(blank)
-                continue
-            saliency.append(scan.unit(unit)[1])
-            floor = 10 ** (segment.noise.floor_db / 10) / MEAN_AMPLITUDE**2
-            noise.append(np.broadcast_to(floor, saliency[-1].shape))
+        noises = [scan.segment_of(unit).noise for unit in units]
         inner = slice(first - units[0] * UNIT_FRAMES, stop - units[0] * UNIT_FRAMES)
-        kept = np.flatnonzero(np.concatenate(known)[inner] & scan.has_sound(np.arange(first, stop)))
+        known = np.repeat([noise is not None for noise in noises], UNIT_FRAMES)[inner]
+        kept = np.flatnonzero(known & scan.has_sound(np.arange(first, stop)))
+        if not len(kept):
+            return kept, *(3 * [np.empty(0)])
+        blank = np.zeros((UNIT_FRAMES, len(self._frequency_hz)), np.float32)
+        saliency = [blank if noise is None else scan.unit(unit)[1] for unit, noise in zip(units, noises, strict=True)]
+        samples = scan.samples(units[0], units[-1] + 1)
         windows = sliding_window_view(samples, tool.n_window)[tool.n_hop :: tool.n_hop][inner][kept]
         spectrum = scipy.fft.rfft(windows * self._window, axis=1, workers=1)[:, tool.bins][:, tool.band]
+        power = np.abs(spectrum) ** 2
         # Digital silence must have a logarithm.
-        power = np.maximum(spectrum.real**2 + spectrum.imag**2, tool.least_power)
-        return kept, np.concatenate(saliency)[inner][kept], power, np.concatenate(noise)[inner][kept]
+        np.maximum(power, tool.least_power, out=power)
+        floor_db = next(noise.floor_db for noise in noises if noise is not None)
+        noise = np.float32(1 / MEAN_AMPLITUDE**2) * 10 ** (floor_db / 10)
+        return kept, np.concatenate(saliency)[inner][kept], power, noise
 
 
 def _bandwidth(profile: np.ndarray, frequency_hz: np.ndarray) -> float:

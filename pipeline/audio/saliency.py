@@ -1,8 +1,9 @@
 """How far each time and frequency stands out of the noise, in noise SDs, from multitaper spectra of the sound.
 
 After USVSEG (Tachibana, Kanno, Okabe, Kobayasi & Okanoya 2020, PLoS ONE 15(2): e0228907): amplitudes are averaged over
-Slepian tapers (Thomson 1982, Proc. IEEE 70:1055), the slow part of each frame's log spectrum and the running
-median of each frequency are subtracted, and the noise SD is read from the width of the histogram of what remains.
+tapers, the slow part of each frame's log spectrum and the running median of each frequency are subtracted, and the
+noise SD is read from the width of the histogram of what remains. The tapers are sines (Riedel & Sidorenko 1995, IEEE
+Trans. Signal Process. 43:188): they leak less than Slepian's of that width, and one transform serves all.
 
 Frames are handled in units of UNIT_FRAMES, always by arrays of the same shape: what comes out of a unit does not
 depend, to the last bit, on which others are computed.
@@ -14,19 +15,18 @@ import numpy as np
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import maximum_filter1d, median_filter
-from scipy.signal.windows import dpss
 
 UNIT_FRAMES = 30
-TIME_BANDWIDTH = 3.0  # a tone fills twice as many bins
-N_TAPERS = 5  # as many as the time-bandwidth allows with little leakage, 2 * TIME_BANDWIDTH - 1
+N_TAPERS = 5  # a tone fills one bin more
 HOPS_A_WINDOW = 4
 FEATURE_BINS = 5  # a sound fills so many adjacent bins (see `features`), a noise peak does not
 CLIP_SD = 3.0  # noise SDs; beyond, a level says nothing about the slow part of the spectrum
 TYPICAL_SIGMA_DB = 2.0  # of the mean over tapers, before the true one is known
-HISTOGRAM_STEP_DB, HISTOGRAM_DB = 0.05, 20.0
+HISTOGRAM_STEP_DB, N_STEPS = 0.05, 400  # to either side of the floor
 LOWER_PERCENT = 16  # of a normal distribution, one SD below the median
 WIDER = 1.3  # bins of equal width differ less than this by chance
 LEAST_SIGMA_DB = 0.5  # digital silence has no width
+FEWEST_FRAMES = 9  # fewer lie nearer to their own median than noise does
 FWHM_OF_SIGMA = 2 * np.sqrt(2 * np.log(2))
 BELOW_SHARE = 2 / 3  # of `low_hz`: sound further below is audible sound
 STEADY_SD = 1.0  # noise SDs that a steady tone lifts the running median of its bins
@@ -46,7 +46,7 @@ class Multitaper:
         self.n_hop = self.n_window // HOPS_A_WINDOW
         self.rate_hz = rate_hz
         frequency_hz = np.fft.rfftfreq(self.n_window, 1 / rate_hz)
-        least = int(TIME_BANDWIDTH) + 1  # below, the tapers leak the mean into the bins
+        least = N_TAPERS // 2 + 2  # below, the tapers leak the mean into the bins
         first, stop = np.searchsorted(frequency_hz, [low_hz, high_hz * (1 + 1e-9)], "left")
         first = min(max(first, 1), max(stop - FEATURE_BINS, 1))
         # Calls may dip a little below the range; what lies far below is audible sound.
@@ -57,9 +57,8 @@ class Multitaper:
         self.frequency_hz = frequency_hz[self.bins]
         self.band = slice(first - start, stop - start)
         self.below = slice(0, below_stop - start) if has_below else None
-        tapers = dpss(self.n_window, TIME_BANDWIDTH, N_TAPERS)
-        self._tapers = tapers.astype(np.float32)
-        self._frames = np.empty((UNIT_FRAMES + 2, self.n_window), np.float32)
+        # The second half stays 0.
+        self._frames = np.zeros((UNIT_FRAMES + 2, 2 * self.n_window), np.float32)
         self._amplitude = np.empty((UNIT_FRAMES + 2, stop - start), np.float32)
         # Nothing below the noise of rounding to a step q, of variance q^2 / 12, is sound.
         self.least_power = np.float32(max(quantum, 1e-12) ** 2 / 12)
@@ -85,16 +84,23 @@ class Multitaper:
         return np.concatenate([self._levels(part) for part in parts])
 
     def _levels(self, windows: np.ndarray) -> np.ndarray:
+        # Sample i weighs sqrt(2 / N) sin(pi k i / N) in taper k of a window of N samples. Of the spectrum at twice as
+        # many frequencies, X[j - k] - X[j + k] is that of the tapered window at j, but for a constant factor.
         n = len(windows)
+        self._frames[:n, : self.n_window] = windows
         self._frames[n:] = 0
+        spectrum = scipy.fft.rfft(self._frames, axis=1, workers=1)
+        # Beyond the Nyquist frequency a spectrum is mirrored; a taper reaches a little over it.
+        mirrored = spectrum[:, -2 : -2 - N_TAPERS : -1].conj()
+        parts = [np.concatenate([spectrum[:, k::2], mirrored[:, 1 - k :: 2]], axis=1) for k in (0, 1)]
+        first, stop = self.bins.start, self.bins.stop
         level = np.zeros((UNIT_FRAMES + 2, self._amplitude.shape[1]), np.float32)
-        # One taper after the other: its arrays stay in the cache.
-        for taper in self._tapers:
-            np.multiply(windows, taper, out=self._frames[:n])
-            spectrum = scipy.fft.rfft(self._frames, axis=1, workers=1)
-            np.abs(spectrum[:, self.bins], out=self._amplitude)
+        for k in range(1, N_TAPERS + 1):
+            below, above = -(-k // 2), k // 2
+            part = parts[k % 2]
+            np.abs(part[:, first - below : stop - below] - part[:, first + above : stop + above], out=self._amplitude)
             level += self._amplitude
-        level *= np.float32(1 / N_TAPERS)
+        level /= np.float32(N_TAPERS * np.sqrt(2 * self.n_window))
         np.maximum(level, np.sqrt(self.least_power), out=level)
         np.log(level, out=level)
         level *= DB
@@ -137,8 +143,9 @@ def fit_noise(levels: np.ndarray, *, sound: np.ndarray, inner: np.ndarray, first
     over[~sound] = 0
     low_db, rest_db = np.percentile(over[inner].T.copy(), [LOWER_PERCENT, 50], axis=1).astype(np.float32)
     floor_db, over = floor_db + rest_db, over - rest_db
-    bins_db = np.arange(-HISTOGRAM_DB, HISTOGRAM_DB + HISTOGRAM_STEP_DB, HISTOGRAM_STEP_DB)
-    sigma_db = _sigma(np.histogram(median_of_five(over[inner]), bins_db)[0])
+    sigma_db = _sigma(median_of_five(over[inner]))
+    if inner.sum() < FEWEST_FRAMES:
+        sigma_db = max(sigma_db, TYPICAL_SIGMA_DB)
     # Sound only raises levels, so that the spread below the median is that of the noise.
     spread_db = rest_db - low_db
     wider = np.maximum(spread_db / max(np.median(spread_db), LEAST_SIGMA_DB) / WIDER, 1)
@@ -212,8 +219,10 @@ def _steady(over: np.ndarray, n_steady: int, least_db: float) -> tuple[np.ndarra
     return bins, maximum_filter1d(running_db, 3, axis=0, mode="nearest") if len(bins) else running_db
 
 
-def _sigma(histogram: np.ndarray) -> float:
-    """SD of the noise, dB, from the full width at half maximum of its histogram."""
+def _sigma(over: np.ndarray) -> float:
+    """SD of the noise, dB, from the full width at half maximum of the histogram of levels over the floor, dB."""
+    step = np.rint(over / np.float32(HISTOGRAM_STEP_DB)).astype(np.int32) + N_STEPS
+    histogram = np.bincount(np.clip(step, 0, 2 * N_STEPS).ravel(), minlength=2 * N_STEPS + 1)[1:-1]
     # Over 1 dB: of short recordings, many levels are their bin's median themselves.
     smooth = np.convolve(histogram, np.ones(21) / 21, "same")
     above = np.flatnonzero(smooth >= smooth.max() / 2)

@@ -1,10 +1,11 @@
 """The noise of a recording segment by segment, and a cheap first look at where it may hold calls.
 
-The first look takes one Hann window every half window, and marks the units in which power averaged over a few frames
+The first look takes Hann windows that overlap little, and marks the units in which power averaged over a few frames
 and bins exceeds the noise by far less than any call does. It only says where the multitaper spectra are worth their
 time: what is found there is the same.
 """
 
+from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,8 +20,8 @@ from pipeline.audio.saliency import UNIT_FRAMES, Multitaper, Noise, features, fi
 SEGMENT_S = 30.0  # the floor of each frequency follows the recording at this pace
 STEADY_OF_LONGEST = 2.5  # a tone that lasts longer than half of this times the longest call belongs to the floor
 FEWEST_STEADY = 31  # units; the median of fewer frames is itself noise
-SEED_RATIO = 7.0  # power over the noise, averaged over 3 frames and 3 bins; the faintest calls that are found reach 12
-SEED_MARGIN_S = 0.004
+SEED_RATIO = 6.0  # power over the noise, averaged over 3 frames and 3 bins; the faintest calls that are found reach 9.4
+SCAN_HOPS = 3  # from one window of the first look to the next, hops of the multitaper spectra
 SCAN_FRAMES = 256  # a block's arrays stay in the cache
 N_KEPT = 256  # segments whose noise is kept, of some kB each: two hours
 N_UNITS_KEPT = 256  # units whose spectra are kept, of some 50 kB each: calls are measured soon after they are found
@@ -71,7 +72,8 @@ class Scan:
         self._stretches = np.array(recording.stretches).T
         self.segment = lru_cache(maxsize=N_KEPT)(self._segment)
         self.unit = lru_cache(maxsize=N_UNITS_KEPT)(self._unit)
-        self._read = (0, np.empty(0, np.float32))  # first sample and samples of what was read last
+        # First sample and samples of what was read last; what is found is measured a little later.
+        self._reads: deque[tuple[int, np.ndarray]] = deque(maxlen=2)
 
     @property
     def hop_s(self) -> float:
@@ -88,9 +90,11 @@ class Scan:
     def samples(self, start: int, stop: int) -> np.ndarray:
         """Samples behind units [start, stop) and one frame on either side; mirrored where the recording ends."""
         first, last = self._span(start, stop)
-        if not self._read[0] <= first <= last <= self._read[0] + len(self._read[1]):
-            self._read = self._mirrored(*self._span(start, max(stop, min(start + CHUNK_UNITS, self.n_units))))
-        return self._read[1][first - self._read[0] : last - self._read[0]]
+        for begin, samples in self._reads:
+            if begin <= first <= last <= begin + len(samples):
+                return samples[first - begin : last - begin]
+        self._reads.append(self._mirrored(*self._span(start, max(stop, min(start + CHUNK_UNITS, self.n_units)))))
+        return self.samples(start, stop)
 
     def _span(self, start: int, stop: int) -> tuple[int, int]:
         """Samples [first, last) behind units [start, stop) and one frame on either side."""
@@ -154,7 +158,7 @@ class Scan:
     def _seeds(self, samples: np.ndarray, noise: Noise, start: int, stop: int) -> np.ndarray:
         """Units of [start, stop) that may hold a call; `samples` as of `samples(start, ...)`."""
         tool = self.multitaper
-        n_window, n_hop, n_units = tool.n_window, tool.n_window // 2, stop - start
+        n_window, n_hop, n_units = tool.n_window, SCAN_HOPS * tool.n_hop, stop - start
         windows = sliding_window_view(samples, n_window)[: n_units * tool.unit_samples + n_hop : n_hop]
         window = get_window("hann", n_window)
         window = (window / np.sqrt((window**2).sum())).astype(np.float32)
@@ -166,9 +170,8 @@ class Scan:
             before, after = max(i - 1, 0), min(i + SCAN_FRAMES + 1, len(windows))
             n = after - before
             np.multiply(windows[before:after], window, out=frames[:n])
-            spectrum = scipy.fft.rfft(frames[:n], axis=1, workers=1)[:, tool.bins][:, tool.band]
-            ratio = spectrum.real**2
-            ratio += spectrum.imag**2
+            ratio = np.abs(scipy.fft.rfft(frames[:n], axis=1, workers=1)[:, tool.bins][:, tool.band])
+            ratio *= ratio
             ratio *= per_noise
             if len(noise.steady_bins):
                 unit = start + np.arange(before, after) * n_hop // tool.unit_samples
@@ -177,7 +180,7 @@ class Scan:
             score[i : i + SCAN_FRAMES] = _peak_ratio(ratio)[i - before : i - before + SCAN_FRAMES]
         # Frame j is centred on this sample after the start of the first unit (whose frame before it comes first).
         centre = np.flatnonzero(score > SEED_RATIO) * n_hop + n_window // 2 - tool.n_hop
-        margin = round(SEED_MARGIN_S * tool.rate_hz) + tool.n_window
+        margin = tool.n_window
         seeds = np.zeros(n_units + 1, np.int64)
         np.add.at(seeds, np.clip((centre - margin) // tool.unit_samples, 0, n_units), 1)
         np.add.at(seeds, np.clip((centre + margin) // tool.unit_samples + 1, 0, n_units), -1)
