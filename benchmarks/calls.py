@@ -25,12 +25,13 @@ from pipeline.audio.features import measure_calls
 from pipeline.audio.recording import open_recording
 from pipeline.audio.scan import Scan
 from pipeline.audio.scoring import compare, figures, pool
-from pipeline.config import Audio, Calls
+from pipeline.config import Audio, Calls, Simulation
 from pipeline.simulation.vocal_organ import sing
 
 RATE_HZ = 250_000
 AUDIO = {name: getattr(Audio(), name) for name in ("low_hz", "high_hz", "window_s")}
 CALLS = {name: value for name, value in Calls().model_dump().items() if name != "bout_gap_s"}
+SONG = {name: getattr(Simulation(), name) for name in ("habituation", "jump_share", "level_jitter_db")}
 PUBLISHED = {"DeepSqueak": "deepsqueak", "MUPET": "mupet", "VocalMat": "vocalmat", "MSA 1": "msa1", "MSA 2": "msa2"}
 NOISE_SD = 0.01
 
@@ -145,7 +146,7 @@ def noise(duration_s: float, rng: np.random.Generator) -> np.ndarray:
 
 def add_song(samples: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
     """Adds simulated song whose calls have this power over that of the noise; returns their start and stop, s."""
-    calls = sing(duration_s=len(samples) / RATE_HZ, generator=rng)
+    calls = sing(duration_s=len(samples) / RATE_HZ, generator=rng, **SONG)
     for call in calls:
         time_s = np.arange(round(call.duration_s * RATE_HZ)) / RATE_HZ
         pitch_hz = np.interp(time_s, call.time_s - call.start_s, call.pitch_hz)

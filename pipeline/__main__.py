@@ -2,12 +2,15 @@
 
 import argparse
 import importlib
+import json
 import sys
+import textwrap
 import warnings
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 
 from pipeline import __version__
-from pipeline.config import load_config
+from pipeline.config import Config, Section, load_config
 from pipeline.errors import InputError
 from pipeline.steps import steps
 
@@ -24,6 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
         subparser.add_argument("--config", help="YAML or JSON file, or a JSON object; absent keys take their defaults")
         if name == chosen:
             _module(name).add_arguments(subparser)
+            if step.settings:
+                subparser.formatter_class = argparse.RawDescriptionHelpFormatter
+                subparser.epilog = "settings in the configuration:\n" + "\n".join(_explained(Config, step.settings))
     args = parser.parse_args(arguments)
     warnings.formatwarning = _told
     try:
@@ -36,6 +42,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _module(step: str) -> ModuleType:
     return importlib.import_module(f"pipeline.steps.{step.replace('-', '_')}")
+
+
+def _explained(section: type[Section], names: Iterable[str], within: str = "") -> Iterator[str]:
+    """Lines that name each setting, its default and its description."""
+    for name in names:
+        field = section.model_fields[name]
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from _explained(field.annotation, field.annotation.model_fields, f"{within}{name}.")
+        else:
+            yield f"  {within}{name}: {json.dumps(field.default)}"
+            yield from textwrap.wrap(field.description, width=76, initial_indent="      ", subsequent_indent="      ")
 
 
 def _told(message, category, filename, lineno, line=None, *, _usual=warnings.formatwarning) -> str:

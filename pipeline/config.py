@@ -200,16 +200,55 @@ class Mapping(Section):
 
 class Simulation(Section):
     out_dir: str = Field("data/demo", description="where the simulated sessions are written")
-    n_sessions: int = Field(2, ge=1, le=100, description="sessions to simulate, one animal each")
+    n_sessions: int = Field(2, ge=1, le=100, description="sessions to simulate")
+    sessions_per_animal: int = Field(1, ge=1, le=100, description="sessions of an animal; each session has its units")
+    scenario: Literal["planted", "unrelated", "vocal_only", "drift_and_habituation", "other_session"] = Field(
+        "planted",
+        description="what the units below follow: what their names say (planted), or one of four cases without any "
+        "band to find: nothing (unrelated), any vocalization (vocal_only), nothing while song and rates change over "
+        "the session (drift_and_habituation), or a song that was not recorded (other_session)",
+    )
+    gain: float = Field(4.0, ge=1, description="firing at the best frequency over the baseline (1: nothing to find)")
     duration_s: float = Field(600, ge=20, description="length of a session, s")
     rate_hz: int = Field(250_000, ge=220_000, description="sampling rate of the audio, Hz; mouse calls need 220 kHz")
     tuning: Literal["bands", "continuum"] = Field(
         "bands", description="tuned units in clusters, one a band, or best frequencies spread evenly (no clusters)"
     )
-    gain: float = Field(4.0, ge=1, description="firing at the best frequency over the baseline (1: nothing to find)")
+    band_width: float = Field(
+        1.0, gt=0, le=4, description="width of the planted bands over the standard 9 to 11 kHz; above 1.3 they overlap"
+    )
     units_per_band: int = Field(7, ge=0, description="tuned units for each planted band, per session")
     n_vocal: int = Field(8, ge=0, description="units that fire to any vocalization, per session")
+    n_multiplexed: int = Field(0, ge=0, description="units tuned to two of the planted bands, per session")
+    n_suppressed: int = Field(
+        0, ge=0, description="units that fall to 1 / gain of their rate in a planted band, per session"
+    )
+    n_movement: int = Field(
+        0, ge=0, description="units that follow running speed and no sound, per session; the speed is in the NWB file"
+    )
     n_unrelated: int = Field(20, ge=0, description="units with no link to sound, per session")
+    movement_correlation: float = Field(
+        0.0, ge=-1, le=1, description="correlation of running speed with singing (being in a bout)"
+    )
+    drift_sd: float = Field(0.25, ge=0, le=2, description="slow drift of the units' log rates, sd (0: none)")
+    habituation: float = Field(
+        2.5,
+        ge=1,
+        le=20,
+        description="silences between bouts at a session's end over those at its start (1: alike)",
+    )
+    level_jitter_db: float = Field(4.0, ge=0, le=20, description="differences of level between calls, sd, dB")
+    jump_share: float = Field(0.25, ge=0, le=1, description="share of calls whose pitch jumps")
+    harmonic_db: float = Field(-20.0, le=20, description="level of the calls' second harmonic over the first, dB")
+    noise_db: float = Field(
+        0.0,
+        ge=-60,
+        le=40,
+        description="background noise over the standard, which is 23 dB below a middling call, dB",
+    )
+    second_animal_db: float | None = Field(
+        None, le=20, description="level of a second animal's calls over those of the recorded one, dB; null: no other"
+    )
 
 
 class Config(Section):

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from pipeline.simulation.plan import Plan
 from pipeline.simulation.session import simulate_sessions
 from pipeline.storage import written_whole
 
@@ -14,10 +15,12 @@ def add_arguments(parser):
 
 
 def run(args, config):
-    settings = config.simulation
-    out_dir = Path(args.out_dir or settings.out_dir)
-    choices = settings.model_dump(exclude={"out_dir"})
-    planted = simulate_sessions(out_dir=out_dir, seed=config.seed, n_processes=2, **choices)
+    choices = config.simulation.model_dump()
+    out_dir = Path(args.out_dir or choices["out_dir"])
+    del choices["out_dir"]
+    sessions = {name: choices[name] for name in ("n_sessions", "sessions_per_animal")}
+    plan = Plan(**{name: value for name, value in choices.items() if name not in sessions})
+    planted = simulate_sessions(out_dir=out_dir, seed=config.seed, plan=plan, n_processes=2, **sessions)
     truth = {"seed": config.seed, "settings": choices, **planted}
     with written_whole(out_dir / "truth.json") as partial:
         partial.write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")

@@ -1,5 +1,6 @@
 import argparse
 import json
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
@@ -7,24 +8,20 @@ import pynwb
 import pytest
 import soundfile
 from scipy.signal import spectrogram
+from simulated_plan import OF_SESSIONS, plan
 
-from pipeline.config import load_config
-from pipeline.simulation.session import simulate_session, simulate_sessions
+from pipeline.config import Simulation, load_config
+from pipeline.simulation.plan import Plan
+from pipeline.simulation.session import animals_of_sessions, simulate_session, simulate_sessions
 from pipeline.steps import simulate
 
-SETTINGS = {
-    "rate_hz": 250_000,
-    "tuning": "bands",
-    "units_per_band": 3,
-    "n_vocal": 1,
-    "n_unrelated": 2,
-}
+UNITS = {"units_per_band": 3, "n_vocal": 1, "n_unrelated": 2}
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
     out_dir = tmp_path_factory.mktemp("demo")
-    truth = simulate_session("mouse1", out_dir=out_dir, seed=7, duration_s=40, gain=40.0, **SETTINGS)
+    truth = simulate_session("mouse1", "mouse1", out_dir=out_dir, seed=7, plan=plan(duration_s=40, gain=40.0, **UNITS))
     with pynwb.NWBHDF5IO(out_dir / "mouse1.nwb", "r") as io:
         nwb = io.read()
         yield out_dir, truth, nwb
@@ -91,22 +88,19 @@ def test_calls_of_the_truth_are_heard_when_they_say(session):
     assert all(call["low_hz"] <= call["mean_hz"] <= call["high_hz"] for call in truth["calls"])
 
 
-def test_same_seed_same_data_in_any_number_of_processes(tmp_path):
-    settings = SETTINGS | {"n_sessions": 2, "duration_s": 20, "gain": 4.0}
+def test_same_seed_same_files_in_any_number_of_processes(tmp_path):
+    everything = plan(duration_s=20, n_movement=1, n_suppressed=1, n_multiplexed=1, second_animal_db=-6.0, **UNITS)
+    settings = {"n_sessions": 2, "sessions_per_animal": 1, "plan": everything}
     truth = simulate_sessions(out_dir=tmp_path / "one", seed=1, n_processes=1, **settings)
     songs = [[call["start_s"] for call in truth["sessions"][name]["calls"]] for name in ("mouse1", "mouse2")]
     assert songs[0] != songs[1]
-    simulate_sessions(out_dir=tmp_path / "two", seed=1, n_processes=2, **settings)
+    assert truth == simulate_sessions(out_dir=tmp_path / "two", seed=1, n_processes=2, **settings)
     simulate_sessions(out_dir=tmp_path / "other", seed=2, n_processes=2, **settings)
-    for name in ("mouse1.wav", "mouse2.wav", "mouse1_sync.csv", "mouse2_sync.csv"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    spikes = {}
-    for key in ("one", "two", "other"):
-        for name in ("mouse1", "mouse2"):
-            with pynwb.NWBHDF5IO(tmp_path / key / f"{name}.nwb", "r") as io:
-                spikes[key, name] = io.read().units["spike_times"].target.data[:].tobytes()
-    assert spikes["one", "mouse1"] == spikes["two", "mouse1"] and spikes["one", "mouse2"] == spikes["two", "mouse2"]
-    assert len(set(spikes.values())) == 4
+    content = {path: path.read_bytes() for path in tmp_path.glob("*/*")}
+    assert len(content) == 3 * 6
+    for path in (tmp_path / "one").iterdir():
+        assert content[path] == content[tmp_path / "two" / path.name], path.name
+    assert len(set(content.values())) == 2 * 6
 
 
 def test_units_are_noisy_on_their_own(session):
@@ -127,8 +121,91 @@ def test_step_writes_truth_with_the_settings(tmp_path):
 
 
 def test_session_without_units_is_written(tmp_path):
-    settings = SETTINGS | {"units_per_band": 0, "n_vocal": 0, "n_unrelated": 0}
-    truth = simulate_session("mouse1", out_dir=tmp_path, seed=0, duration_s=20, gain=4.0, **settings)
+    empty = plan(duration_s=20, units_per_band=0, n_vocal=0, n_unrelated=0)
+    truth = simulate_session("mouse1", "mouse1", out_dir=tmp_path, seed=0, plan=empty)
     assert truth["units"] == {} and truth["calls"]
     with pynwb.NWBHDF5IO(tmp_path / "mouse1.nwb", "r") as io:
         assert io.read().units is None
+
+
+def test_a_second_animal_is_heard_told_apart_and_followed_by_no_unit(session, tmp_path):
+    alone_dir, alone, _ = session
+    both_plan = plan(duration_s=40, gain=40.0, second_animal_db=-12.0, **UNITS)
+    truth = simulate_session("mouse1", "mouse1", out_dir=tmp_path, seed=7, plan=both_plan)
+    assert truth["calls"] == alone["calls"] and truth["units"] == alone["units"]
+    assert (tmp_path / "mouse1.nwb").read_bytes() == (alone_dir / "mouse1.nwb").read_bytes()
+    levels_db = [[call["level_db"] for call in truth[key]] for key in ("calls", "second_animal_calls")]
+    assert np.mean(levels_db[0]) - np.mean(levels_db[1]) == pytest.approx(12, abs=2)
+    added = np.subtract(
+        *(soundfile.read(d / "mouse1.wav", dtype="int16")[0].astype(float) for d in (tmp_path, alone_dir))
+    )
+    inside = np.zeros(len(added), bool)
+    for call in truth["second_animal_calls"]:
+        inside[round(call["start_s"] * 250_000) : round(call["stop_s"] * 250_000) + 1] = True
+    assert not added[~inside].any() and (added[inside] != 0).mean() > 0.9
+
+
+def test_running_speed_is_in_the_file_and_followed_by_its_units(tmp_path):
+    running = plan(duration_s=120, gain=4.0, n_movement=8, movement_correlation=0.7, **UNITS)
+    truth = simulate_session("mouse1", "mouse1", out_dir=tmp_path, seed=0, plan=running)
+    assert truth["movement"]["correlation"] == pytest.approx(0.7, abs=0.15)
+    with pynwb.NWBHDF5IO(tmp_path / "mouse1.nwb", "r") as io:
+        nwb = io.read()
+        _, _, module, name = truth["movement"]["series"].split("/")
+        series = nwb.processing[module][name]
+        assert series.unit == "m/s" and series.rate == truth["movement"]["rate_hz"] and series.starting_time == 0
+        edges_s = np.arange(0, truth["neural_duration_s"], 1.0)
+        speed = np.interp(edges_s[:-1] + 0.5, np.arange(len(series.data)) / series.rate, series.data[:])
+        counts = {}
+        for row, unit in enumerate(truth["units"].values()):
+            counts.setdefault(unit["kind"], []).append(np.histogram(nwb.units["spike_times"][row], edges_s)[0])
+    r = {kind: np.corrcoef(np.sum(all_counts, axis=0), speed)[0, 1] for kind, all_counts in counts.items()}
+    assert r["movement"] > 0.6 and abs(r["unrelated"]) < 0.3
+    assert [unit["lag_s"] for unit in truth["units"].values() if unit["kind"] == "movement"] == [None] * 8
+
+
+def test_what_is_planted_beside_tuned_units_is_in_the_truth(tmp_path):
+    kinds = {"n_multiplexed": 2, "n_suppressed": 2}
+    truth = simulate_session("mouse1", "mouse1", out_dir=tmp_path, seed=0, plan=plan(duration_s=20, **kinds, **UNITS))
+    units = {kind: [u for u in truth["units"].values() if u["kind"] == kind] for kind in ("multiplexed", "suppressed")}
+    assert [(u["sign"], u["gain"], len(u["bands_hz"]), u["cluster"]) for u in units["suppressed"]] == [
+        (-1, 0.25, 1, -1)
+    ] * 2
+    assert [(u["sign"], u["gain"], len(u["bands_hz"]), u["cluster"]) for u in units["multiplexed"]] == [
+        (1, 4.0, 2, -1)
+    ] * 2
+    assert units["multiplexed"][0]["best_hz"] is None and units["suppressed"][0]["best_hz"] > 4e4
+    assert {u["sign"] for u in truth["units"].values() if u["kind"] == "unrelated"} == {0}
+    assert "movement" not in truth and "second_animal_calls" not in truth
+
+
+def test_units_of_another_session_are_told_with_the_song_that_they_follow(tmp_path):
+    other = plan(duration_s=20, gain=40.0, scenario="other_session", **UNITS)
+    truth = simulate_session("mouse1", "mouse1", out_dir=tmp_path, seed=7, plan=other)
+    units = list(truth["units"].values())
+    assert {u["kind"] for u in units} == {"other_session", "unrelated"} and {u["cluster"] for u in units} == {-1}
+    starts = {key: [call["start_s"] for call in truth[key]] for key in ("calls", "other_session_calls")}
+    assert starts["calls"] != starts["other_session_calls"]
+    (row,) = [row for row, u in enumerate(units) if u["kind"] == "other_session" and not u["bands_hz"]]
+    with pynwb.NWBHDF5IO(tmp_path / "mouse1.nwb", "r") as io:
+        audio_s = io.read().units["spike_times"][row] - truth["offset_s"] - units[row]["lag_s"]
+    inside = {
+        key: np.mean([any(c["start_s"] <= t <= c["stop_s"] for c in truth[key]) for t in audio_s]) for key in starts
+    }
+    assert inside["other_session_calls"] > 0.8 and inside["calls"] < 0.6
+
+
+def test_animals_with_several_sessions(tmp_path):
+    assert animals_of_sessions(n_sessions=2, sessions_per_animal=1) == {"mouse1": "mouse1", "mouse2": "mouse2"}
+    animals = animals_of_sessions(n_sessions=3, sessions_per_animal=2)
+    assert animals == {"mouse1_day1": "mouse1", "mouse1_day2": "mouse1", "mouse2_day1": "mouse2"}
+    several = {"n_sessions": 2, "sessions_per_animal": 2, "plan": plan(duration_s=20, **UNITS)}
+    truth = simulate_sessions(out_dir=tmp_path, seed=0, n_processes=1, **several)
+    assert [session["subject"] for session in truth["sessions"].values()] == ["mouse1", "mouse1"]
+    with pynwb.NWBHDF5IO(tmp_path / "mouse1_day2.nwb", "r") as io:
+        nwb = io.read()
+        assert (nwb.subject.subject_id, nwb.session_id) == ("mouse1", "mouse1_day2")
+
+
+def test_the_plan_holds_every_setting_of_the_simulation():
+    assert {field.name for field in fields(Plan)} == set(Simulation.model_fields) - OF_SESSIONS

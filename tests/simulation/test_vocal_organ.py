@@ -4,15 +4,22 @@ import numpy as np
 import pytest
 import soundfile
 from scipy.signal import spectrogram
+from simulated_plan import SONG
 
 from pipeline.seeds import numpy_generator
 from pipeline.simulation import vocal_organ
-from pipeline.simulation.vocal_organ import sing, whistle_pitch_hz, write_audio
+from pipeline.simulation.vocal_organ import Call, sing, whistle_pitch_hz, write_audio
 
 
 @pytest.fixture(scope="module")
 def song():
-    return sing(duration_s=600, generator=numpy_generator(3, "song"))
+    return sing(duration_s=600, generator=numpy_generator(3, "song"), **SONG)
+
+
+def sound(calls, path, *, duration_s, seed, harmonic_db=-20.0, noise_db=0.0):
+    options = {"rate_hz": 250_000, "harmonic_db": harmonic_db, "noise_db": noise_db}
+    write_audio(calls, path, duration_s=duration_s, generator=numpy_generator(seed, "noise"), **options)
+    return soundfile.read(path, dtype="int16")[0].astype(float)
 
 
 def test_whistle_follows_the_formula():
@@ -44,8 +51,8 @@ def test_bouts_grow_apart(song):
 
 
 def test_sound_has_the_pitch_of_the_contour_and_a_weaker_harmonic(tmp_path):
-    calls = sing(duration_s=24, generator=numpy_generator(1, "song"))
-    write_audio(calls, tmp_path / "a.wav", duration_s=24, rate_hz=250_000, generator=numpy_generator(1, "noise"))
+    calls = sing(duration_s=24, generator=numpy_generator(1, "song"), **SONG)
+    sound(calls, tmp_path / "a.wav", duration_s=24, seed=1)
     samples, rate_hz = soundfile.read(tmp_path / "a.wav", dtype="int16")
     assert rate_hz == 250_000 and len(samples) == 6_000_000 and np.abs(samples).max() < 32_767
     frequency_hz, time_s, power = spectrogram(samples.astype(float), rate_hz, nperseg=512, noverlap=387)
@@ -75,9 +82,46 @@ def test_level_follows_pressure_with_jitter(song):
 
 
 def test_blocks_leave_no_trace(tmp_path, monkeypatch):
-    calls = sing(duration_s=6, generator=numpy_generator(2, "song"))
+    calls = sing(duration_s=6, generator=numpy_generator(2, "song"), **SONG)
     for name, block_s in (("whole", 6.0), ("pieces", 0.037)):
         monkeypatch.setattr(vocal_organ, "_BLOCK_S", block_s)
         path = tmp_path / f"{name}.wav"
-        write_audio(calls, path, duration_s=6, rate_hz=250_000, generator=numpy_generator(2, "noise"))
+        sound(calls, path, duration_s=6, seed=2)
     assert (tmp_path / "whole.wav").read_bytes() == (tmp_path / "pieces.wav").read_bytes()
+
+
+def test_calls_jump_and_differ_in_level_as_often_and_as_much_as_said():
+    song = {
+        name: sing(duration_s=120, generator=numpy_generator(4, "song"), **(SONG | changes))
+        for name, changes in {
+            "plain": {"jump_share": 0.0, "level_jitter_db": 0.0},
+            "jumps": {"jump_share": 1.0},
+            "loud": {"level_jitter_db": 9.0},
+        }.items()
+    }
+    assert all(len(set(call.mode)) == 1 for call in song["plain"])
+    assert all(len(set(call.mode)) == 2 for call in song["jumps"])
+    assert {call.jitter_db for call in song["plain"]} == {0.0}
+    assert np.std([call.jitter_db for call in song["loud"]]) == pytest.approx(9, rel=0.15)
+
+
+def test_a_song_that_does_not_habituate_has_even_silences():
+    silences_s = []
+    for seed in range(6):
+        calls = sing(duration_s=600, generator=numpy_generator(seed, "song"), **(SONG | {"habituation": 1.0}))
+        silences_s += [(a.stop_s, b.start_s - a.stop_s) for a, b in pairwise(calls) if a.bout != b.bout]
+    middle_s, silence_s = np.transpose(silences_s)
+    slope, intercept = np.polyfit(middle_s, silence_s, 1)
+    assert (intercept + 600 * slope) / intercept == pytest.approx(1, abs=0.25)
+
+
+def test_noise_and_harmonic_have_their_levels(tmp_path):
+    quiet, noisy = (sound([], tmp_path / "n.wav", duration_s=2, seed=0, noise_db=db) for db in (0.0, 15.0))
+    assert 20 * np.log10(noisy.std() / quiet.std()) == pytest.approx(15, abs=0.1)
+    steady = np.ones(51)
+    call = Call(0, 0.5, 0.05, 900.0 * steady, 1.3e-3 * steady, 3 * steady, jitter_db=0.0, phase_rad=0.0)
+    for harmonic_db in (-20.0, 0.0):
+        samples = sound([call], tmp_path / "h.wav", duration_s=1, seed=0, harmonic_db=harmonic_db, noise_db=-60.0)
+        power = np.abs(np.fft.rfft(samples)) ** 2  # bins of 1 Hz
+        first, second = (power[round(n * call.pitch_hz[0]) + np.arange(-300, 301)].sum() for n in (1, 2))
+        assert 10 * np.log10(second / first) == pytest.approx(harmonic_db, abs=0.2)
