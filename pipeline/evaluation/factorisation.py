@@ -126,7 +126,7 @@ def disentanglement_scores(metrics: Metrics, known: KnownClips, z: np.ndarray, *
 
 
 def mutual_information_gap(z: np.ndarray, factor: np.ndarray) -> float:
-    """Gap between the two latents that tell most of a factor, in shares of its entropy (Chen et al. 2018, eq. 6).
+    """Gap between the two latents that tell most of a factor, in shares of its entropy (Chen et al. 2018).
 
     z: (n, n_latents), factor: (n,), both cut into ten equally filled levels.
     """

@@ -1,6 +1,6 @@
 """Held-out log-likelihoods by importance sampling, and how much each latent says.
 
-log p(x) ~ log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|given), z_k ~ q(z|given) (Burda et al. 2016, eq. 8). Mixture
+log p(x) ~ log (1/K) sum_k p(x|z_k) p(z_k) / q(z_k|given), z_k ~ q(z|given) (L_K of Burda et al. 2016). Mixture
 posteriors are sampled evenly over their components and enter with the density of the whole mixture. Latents that the
 decoders of x do not see integrate to 1 and are left out: they would only add noise. The estimate lies below log p(x) on
 average and rises to it with K.

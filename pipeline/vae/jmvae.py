@@ -1,5 +1,5 @@
-"""JMVAE: one encoder of all modalities, one of each beside it (Suzuki, Nakayama & Matsuo 2016,
-https://arxiv.org/abs/1611.01891, sections 3.2 and 3.3)."""
+"""JMVAE: one encoder of all modalities, one of each beside it (JMVAE-zero and JMVAE-kl of Suzuki, Nakayama & Matsuo
+2016, https://arxiv.org/abs/1611.01891)."""
 
 from collections.abc import Collection
 

@@ -1,4 +1,4 @@
-"""MEME: modalities that supervise each other (Joy et al. 2022, section 3, https://arxiv.org/abs/2106.12570)."""
+"""MEME: modalities that supervise each other (mutual supervision of Joy et al. 2022, https://arxiv.org/abs/2106.12570)."""
 
 import math
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""MFM: factors that are shared and factors of one modality (Tsai et al. 2019, section 2, https://arxiv.org/abs/1806.06176)."""
+"""MFM: factors that are shared and factors of one modality (Tsai et al. 2019, https://arxiv.org/abs/1806.06176)."""
 
 from collections.abc import Collection, Sequence
 from itertools import combinations
@@ -186,8 +186,8 @@ class MFM(JointVAE):
 def squared_mmd(z: Tensor, prior: Tensor) -> Tensor:
     """Unbiased MMD^2 between two samples of n points (n, d), as n parts (n,) whose mean is the estimate.
 
-    Kernel: sum over scales c of 2 d c / (2 d c + |x - y|^2) (Tolstikhin et al. 2018, section 4); equation 3 of
-    Gretton et al. 2012. 0 for one point.
+    Kernel: sum over scales c of 2 d c / (2 d c + |x - y|^2) (as in the Wasserstein auto-encoders of
+    Tolstikhin et al. 2018); the unbiased estimate of Gretton et al. 2012. 0 for one point.
     """
     n, d = z.shape
     if n < 2:

@@ -1,7 +1,7 @@
 """MMVAE: a mixture of experts and importance weights (Shi et al. 2019, https://arxiv.org/abs/1911.03393).
 
 Gradients: sticking the landing (Roeder et al. 2017, https://arxiv.org/abs/1703.09194) and doubly reparameterised
-(Tucker et al. 2019, https://arxiv.org/abs/1810.04152, eq. 8).
+(the DReG estimator of IWAE in Tucker et al. 2019, https://arxiv.org/abs/1810.04152).
 """
 
 import math
@@ -29,7 +29,7 @@ DECODED_AT_ONCE = 2**24  # numbers: more are decoded in pieces, and again for th
 class MMVAE(MultimodalVAE):
     """q(z|x) = (1/|S|) sum_m q(z|x_m) over the modalities S that a row has; `k` samples z_mk from each expert m.
 
-    log w = sum_d lambda_d log p(x_d|z) + beta (log p(z) - log q(z|x)). What is maximised (section 3):
+    log w = sum_d lambda_d log p(x_d|z) + beta (log p(z) - log q(z|x)). What is maximised:
 
     - objective `iwae`, bound `looser`: (1/|S|) sum_m log (1/K) sum_k w_mk; bound `tight`: log (1/(|S| K)) sum_mk w_mk;
     - objective `elbo`: (1/|S|) sum_m (1/K) sum_k log w_mk.
@@ -38,7 +38,10 @@ class MMVAE(MultimodalVAE):
     default for iwae): with these constants the gradient of sum_k sg[wbar_k] log w_k, wbar = w / sum w, and what reaches
     z times wbar_k once more (while beta rises: times 1 - beta + beta wbar_k). That is unbiased for rows with one
     expert. With more, z is drawn from q(z|x_m) but weighted by q(z|x), and DReG as published drops the gradient of
-    their ratio; `dreg_mixture` keeps it and is unbiased. Whatever the gradient, the value is the bound.
+    their ratio; `dreg_mixture` adds it, that of beta sum_k sg[wbar_k] log(q(z_k|x_m) / q(z_k|x)) at fixed z (the first
+    term is what the doubled path stands for, the second what `plain` has), and is unbiased. `dreg` stays the default:
+    trained with either, bounds and predictions were the same within their errors. Whatever the gradient, the value is
+    the bound.
 
     posterior: `normal` or `laplace`, of experts and prior alike; the prior has mean 0 and variance 1. prior_scale
     `learned`: SDs n_latents softmax(a), so that they may differ but not all grow, as in the authors' code.

@@ -1,5 +1,5 @@
-"""TELBO: three bounds for two modalities, one for all and one for each (Vedantam et al. 2018,
-https://arxiv.org/abs/1705.10762, section 2)."""
+"""TELBO: three bounds for two modalities, one for all and one for each (the triple ELBO of Vedantam et al. 2018,
+https://arxiv.org/abs/1705.10762)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
