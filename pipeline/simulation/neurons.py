@@ -17,7 +17,7 @@ MEDIAN_RATE_HZ = 4.0
 _LOG_RATE_SD = 0.5
 _BEST_SD_HZ, _LAG_SD_S = 500.0, 0.002  # scatter of the units of one cluster
 _VOCAL_LAG_S = 0.01
-_TREND_SD = np.log(2)  # one unit in six more than doubles its rate over the session, and one more than halves it
+_TREND_SD = 1.0  # of log rates: a third of the units change their rate more than e-fold over the session
 
 
 @dataclass(frozen=True)
