@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from pipeline.errors import InputError
 from pipeline.mapping.tuning_file import Counts
 from pipeline.seeds import numpy_generator
 from pipeline.simulation.detected import detected_calls
@@ -34,6 +35,8 @@ def simulate_counts(name: str, *, seed: int, plan: Plan, bin_width_s: float) -> 
     `bin_width_s` is a whole number of milliseconds. What depends on the sound itself (`plan.rate_hz`, `harmonic_db`)
     has no effect; `noise_db` decides which calls are found.
     """
+    if abs(1000 * bin_width_s - round(1000 * bin_width_s)) > 1e-6 or bin_width_s < 5e-4:
+        raise InputError("bins must be whole milliseconds wide", where="simulate_counts", found=f"{bin_width_s:g} s")
     cast = draw_cast(name, seed=seed, plan=plan)
     clock = {"offset_s": 0.0, "drift_ppm": 0.0}
     speed_m_s = running_speed(

@@ -6,6 +6,7 @@ from scipy.ndimage import uniform_filter1d
 from scipy.stats import kstest
 from simulated_plan import pitch_at, plan
 
+from pipeline.errors import InputError
 from pipeline.mapping.profile import profile_calls
 from pipeline.mapping.tuning_file import Options
 from pipeline.simulation.counts import simulate_counts
@@ -57,6 +58,11 @@ def test_a_seed_fixes_the_session():
     assert np.array_equal(one.neural.counts, same.neural.counts) and one.calls["start_s"].equals(same.calls["start_s"])
     other = simulate_counts("mouse2", seed=3, plan=plan(duration_s=20), bin_width_s=DT)
     assert not np.array_equal(one.neural.counts, other.neural.counts)
+
+
+def test_bins_are_whole_milliseconds():
+    with pytest.raises(InputError, match="whole milliseconds"):
+        simulate_counts("mouse1", seed=0, plan=plan(duration_s=20), bin_width_s=0.0125)
 
 
 def test_tests_of_tuning_take_the_session_as_it_is():

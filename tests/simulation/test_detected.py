@@ -2,11 +2,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from simulated_plan import SONG
+from simulated_plan import SONG, plan
 
+from pipeline.audio.calls import detect_calls
+from pipeline.audio.features import measure_calls
+from pipeline.audio.recording import open_recording
+from pipeline.audio.scan import Scan
+from pipeline.config import Audio, Calls
 from pipeline.seeds import numpy_generator
 from pipeline.simulation.detected import detected_calls
-from pipeline.simulation.vocal_organ import Call, sing
+from pipeline.simulation.plan import draw_cast
+from pipeline.simulation.vocal_organ import Call, sing, write_audio
 
 STEADY = np.ones(51)
 
@@ -59,3 +65,32 @@ def test_calls_at_once_are_one_call_with_the_pitch_of_the_loudest():
     np.testing.assert_allclose(contour_hz[contour_s > 1.0515], second.pitch_hz[0])
     louder = detect([first, replace(second, jitter_db=20.0)])
     np.testing.assert_allclose(louder["contour_hz"][0][louder["contour_s"][0] > 1.0305], second.pitch_hz[0])
+
+
+@pytest.mark.parametrize("noise_db, second_animal_db", [(0.0, -6.0), (20.0, None)])
+def test_the_detector_finds_the_same_calls_in_the_sound(noise_db, second_animal_db, tmp_path):
+    made = plan(duration_s=20, noise_db=noise_db, second_animal_db=second_animal_db, level_jitter_db=6.0)
+    calls = draw_cast("mouse1", seed=0, plan=made).all_calls
+    levels = {"harmonic_db": made.harmonic_db, "noise_db": noise_db}
+    path = tmp_path / "a.wav"
+    write_audio(calls, path, duration_s=20, rate_hz=250_000, generator=numpy_generator(0, "noise"), **levels)
+    settings = Calls().model_dump(exclude={"bout_gap_s"})
+    with open_recording([path], series=None, channel=0) as recording:
+        longest_s = settings["max_duration_s"]
+        scan = Scan(
+            recording, longest_call_s=longest_s, **Audio().model_dump(include={"low_hz", "high_hz", "window_s"})
+        )
+        spans = ((start_s, stop_s, "") for start_s, stop_s in detect_calls(scan, **settings))
+        heard = measure_calls(scan, spans, spectrogram=None, bout_gap_s=1.0).to_pandas()
+    found = detect(calls, noise_db)
+    assert len(found) == pytest.approx(len(heard), abs=2) and found["bout"].max() == heard["bout"].max()
+    nearest = np.abs(found["start_s"].to_numpy()[:, None] - heard["start_s"].to_numpy()).argmin(axis=1)
+    same, level_db, near = [], [], []
+    for one, (_, other) in zip(found.itertuples(), heard.iloc[nearest].iterrows(), strict=True):
+        same.append(abs(one.start_s - other["start_s"]) < 0.004 and abs(one.stop_s - other["stop_s"]) < 0.004)
+        level_db.append(one.level_db - other["level_db"])
+        pitch_hz = np.interp(other["contour_s"], one.contour_s, one.contour_hz)
+        near.append(np.abs(pitch_hz - other["contour_hz"]) < 1500)
+    assert np.mean(same) > 0.95
+    assert np.concatenate(near).mean() > (0.98 if second_animal_db is None else 0.9)  # of calls at once, either may win
+    assert abs(np.median(level_db)) < 1.5 and np.std(level_db) < 2

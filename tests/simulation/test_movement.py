@@ -10,7 +10,7 @@ from pipeline.simulation.vocal_organ import sing
 @pytest.mark.parametrize("planted", [-0.6, 0.0, 0.8])
 def test_speed_goes_with_singing_as_said(planted):
     found = []
-    for seed in range(8):
+    for seed in range(5):
         calls = sing(duration_s=600, generator=numpy_generator(seed, "song"), **SONG)
         clock = {"offset_s": 5.0, "drift_ppm": 20.0}
         speed = running_speed(
@@ -26,7 +26,7 @@ def test_speed_goes_with_singing_as_said(planted):
         assert np.corrcoef(inside, singing(calls, n_samples=len(speed), **clock))[0, 1] > 0.9
         smooth = np.convolve(inside, np.hanning(81) / 40, mode="same")
         found.append(np.corrcoef(speed, smooth)[0, 1])
-    assert np.mean(found) == pytest.approx(planted, abs=0.06)
+    assert np.mean(found) == pytest.approx(planted, abs=0.08)
 
 
 def test_speed_is_never_negative_and_forgets_in_seconds():
