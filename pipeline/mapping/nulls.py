@@ -1,5 +1,7 @@
 """What chance gives: permutation p values, surrogates that keep what must be kept, and drift removal."""
 
+from collections import defaultdict
+
 import numpy as np
 from scipy import fft
 from scipy.stats import false_discovery_control
@@ -24,45 +26,49 @@ def q_values(p: np.ndarray) -> np.ndarray:
     return q
 
 
-def slow_cosines(n_bins: int, *, bin_width_s: float, shortest_period_s: float) -> np.ndarray:
-    """Orthonormal cosines (constant included) of period >= `shortest_period_s`, shape (n_bins, n_cosines).
+def without_drift(values: np.ndarray, valid: np.ndarray, *, bin_width_s: float, shortest_period_s: float) -> np.ndarray:
+    """`values` (n_bins, n_series) minus their least-squares fit by slow cosines over valid bins; 0 where invalid.
 
-    Cosine k of the discrete cosine transform has a period of 2 n_bins bin_width_s / k seconds.
+    The cosines, a constant among them, are those of the discrete cosine transform of n bins whose period,
+    2 n bin_width_s / k seconds, is at least `shortest_period_s`. `valid` is (n_bins, n_series) or (n_bins, 1), bool.
+    The result lies series by series in memory.
     """
-    n_cosines = 1 + int(2 * n_bins * bin_width_s / shortest_period_s)
-    phase = np.pi * (np.arange(n_bins)[:, None] + 0.5) / max(n_bins, 1)
-    basis = np.cos(phase * np.arange(n_cosines))
-    return basis / np.linalg.norm(basis, axis=0)
-
-
-def without_drift(values: np.ndarray, valid: np.ndarray, cosines: np.ndarray) -> np.ndarray:
-    """`values` (n_bins, n_series) minus their least-squares fit by `cosines` over valid bins; 0 where invalid.
-
-    `valid` is (n_bins, n_series) or (n_bins, 1), bool.
-    """
-    residual = np.zeros(values.shape)
-    for rows, columns in same_gaps(np.broadcast_to(valid, values.shape)):
-        if rows.any():
-            basis = cosines[rows]
-            part = values[np.ix_(rows, columns)]
-            gram = basis.T @ basis + 1e-9 * np.eye(basis.shape[1])
-            residual[np.ix_(rows, columns)] = part - basis @ np.linalg.solve(gram, basis.T @ part)
-    return residual
+    n_bins = len(values)
+    n = fft.next_fast_len(n_bins, real=True)  # the bins beyond the end are invalid
+    order = np.arange(min(1 + int(2 * n_bins * bin_width_s / shortest_period_s), (n + 1) // 2))
+    residual = np.zeros((values.shape[1], n_bins))
+    alike = [(valid[:, 0], np.arange(len(residual)))] if valid.shape[1] == 1 else same_gaps(valid)
+    for rows, columns in alike:
+        if not rows.any():
+            continue
+        part = values[:, columns].T * rows.astype(float)
+        # sums over valid bins of cosine j times cosine k: half the sum of those of the cosines j - k and j + k
+        covered = fft.dct(rows.astype(float), n=n) / 2
+        gram = (covered[np.abs(order[:, None] - order)] + covered[order[:, None] + order]) / 2
+        gram[order, order] += 1e-9 * n
+        fit = np.zeros((len(columns), n))
+        fit[:, order] = np.linalg.solve(gram, fft.dct(part, n=n)[:, order].T / 2).T
+        fit[:, 1:] /= 2  # as the inverse transform counts them
+        residual[columns] = (part - fft.dct(fit, type=3)[:, :n_bins]) * rows
+    return residual.T
 
 
 def same_gaps(valid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Series of `valid` (n_bins, n_series) with equal gaps together: (valid bins (n_bins,), indices of the series)."""
-    patterns, series = np.unique(valid, axis=1, return_inverse=True)
-    return [(patterns[:, i], np.flatnonzero(series.ravel() == i)) for i in range(patterns.shape[1])]
+    series = defaultdict(list)
+    for index, column in enumerate(np.packbits(valid, axis=0).T):
+        series[column.tobytes()].append(index)
+    return [(valid[:, indices[0]], np.array(indices)) for indices in series.values()]
 
 
 def correlations_at_shifts(sound: np.ndarray, response: np.ndarray) -> np.ndarray:
     """sum_t sound[t] response[t + s] for every circular shift s = 0..n_bins-1, shape (n_bins, n_series).
 
-    `sound` (n_bins,), `response` (n_bins, n_series). Negative shifts are at the end, as in a Fourier transform.
+    `sound` (n_bins,), `response` (n_bins, n_series). Negative shifts are at the end, as in a Fourier transform. The
+    result lies series by series in memory, and it is fastest where `response` does.
     """
-    spectrum = np.conj(fft.rfft(sound))[:, None] * fft.rfft(response, axis=0)
-    return fft.irfft(spectrum, n=len(sound), axis=0)
+    spectrum = np.conj(fft.rfft(sound)) * fft.rfft(response.T)
+    return fft.irfft(spectrum, n=len(sound)).T
 
 
 def maximum_over_lags(values: np.ndarray, shifts: np.ndarray, lags: np.ndarray) -> np.ndarray:

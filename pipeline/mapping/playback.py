@@ -12,7 +12,7 @@ import xarray as xr
 from scipy import fft
 
 from pipeline.audio.spectrogram_file import read_power_db
-from pipeline.mapping.nulls import linear_shift_p, slow_cosines, without_drift
+from pipeline.mapping.nulls import linear_shift_p, without_drift
 from pipeline.mapping.tuning import Selectivity, refined_lag
 from pipeline.mapping.vocal import SLOWEST_S
 
@@ -56,8 +56,8 @@ class SoundSide:
 def sound_side(power_db: np.ndarray, *, bin_width_s: float) -> SoundSide:
     """Prepare `power_db` (n_bins, n_bands; NaN: no sound)."""
     heard = np.isfinite(power_db).all(axis=1)
-    cosines = slow_cosines(len(power_db), bin_width_s=bin_width_s, shortest_period_s=SLOWEST_S)
-    level = without_drift(np.nan_to_num(power_db), heard[:, None], cosines)
+    drift = {"bin_width_s": bin_width_s, "shortest_period_s": SLOWEST_S}
+    level = without_drift(np.nan_to_num(power_db), heard[:, None], **drift)
     loudness = level.mean(axis=1)
     slope = (loudness @ level) / max(loudness @ loudness, 1e-12)
     bands = level - loudness[:, None] * slope

@@ -1,14 +1,17 @@
 """Everything that one session says about its units without a model, as labelled arrays (tuning.nc)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy.ndimage import maximum_filter1d
 
 from pipeline.mapping import playback
 from pipeline.mapping.controls import CONTROLS, control_shifts
-from pipeline.mapping.nulls import slow_cosines, without_drift
-from pipeline.mapping.responses import Nuisance, locate_calls, smoothed
-from pipeline.mapping.tuning import MIN_SOUND_S, band_selectivity, bout_parts, bout_sums
+from pipeline.mapping.nulls import without_drift
+from pipeline.mapping.responses import CallBins, Nuisance, locate_calls, smoothed
+from pipeline.mapping.tuning import MIN_SOUND_S, band_p, band_selectivity, bout_parts, bout_sums
 from pipeline.mapping.tuning_file import Counts, Curves, Options, tuning_dataset, untested_dataset
 from pipeline.mapping.vocal import SLOWEST_S, Modulation, vocal_modulation
 
@@ -32,40 +35,30 @@ def profile_calls(
             units, modulation, edges_hz=edges_hz, options=options, n_calls=len(calls), method="calls"
         )
     part = bout_parts(located, clip_start_s, clip_split)
-    nuisance = Nuisance(located)
     lags = options.lags(dt, step_s=LAG_STEP_S)
-    shared = {"nuisance": nuisance, "part": part, "edges_hz": edges_hz, "lags": lags, "bin_width_s": dt}
+    near, located = _near(located, len(envelope), margin=int((options.max_lag_s + 4 * SMOOTHING_SD_S) / dt) + 1)
+    nuisance = Nuisance(located)
+    shared = {"nuisance": nuisance, "edges_hz": edges_hz, "lags": lags, "bin_width_s": dt}
 
-    def test(counts, valid, n_fine, *names):
-        rates, enough = smoothed(counts, valid, sd_bins=SMOOTHING_SD_S / dt)
-        return band_selectivity(
-            located,
-            rates,
-            enough,
-            n_surrogates=options.n_surrogates,
-            n_surrogates_fine=n_fine,
-            generator=options.generator("contours", *names),
-            **shared,
-        )
+    def test(tester, bins, *names, **more):
+        rates, enough = smoothed(units.counts[bins], units.valid[bins], sd_bins=SMOOTHING_SD_S / dt)
+        generator = options.generator("contours", *names)
+        return tester(located, rates, enough, n_surrogates=options.n_surrogates, generator=generator, **shared, **more)
 
-    found = test(units.counts, units.valid, options.n_surrogates_fine)
+    found = test(band_selectivity, near, part=part, n_surrogates_fine=options.n_surrogates_fine)
+    counts, valid = units.counts[near], units.valid[near]
     curves = []
     for lag in (found.lag_a, found.lag):
         whole_lag = np.rint(lag).astype(int)
         response, gram, mean_count = bout_sums(
-            located, units.counts, units.valid, nuisance=nuisance, edges_hz=edges_hz, lag=whole_lag
+            located, counts, valid, nuisance=nuisance, edges_hz=edges_hz, lag=whole_lag
         )
         curves.append(Curves(response, gram, units.scale(mean_count)))
-    controlled = {
-        name: [
-            test(np.roll(c, shift, axis=0), np.roll(v, shift, axis=0), 0, name, shift).p
-            for shift in control_shifts(len(envelope), bin_width_s=dt, n_shifts=3)
-        ]
-        for name, c, v in (
-            ("neural_shifted", units.counts, units.valid),
-            ("time_reversed", units.counts[::-1], units.valid[::-1]),
-        )
-    }
+    controlled = {name: [] for name in CONTROLS}
+    for shift in control_shifts(len(envelope), bin_width_s=dt, n_shifts=3):
+        moved = (near - shift) % len(envelope)
+        controlled["neural_shifted"].append(test(band_p, moved, "neural_shifted", shift))
+        controlled["time_reversed"].append(test(band_p, len(envelope) - 1 - moved, "time_reversed", shift))
     tested = found.sound_bins[2] * dt >= MIN_SOUND_S
     spans = pd.DataFrame({"bout": located.bout_id, "start_s": located.start_s, "stop_s": located.stop_s, "part": part})
     return tuning_dataset(
@@ -83,6 +76,17 @@ def profile_calls(
     )
 
 
+def _near(located: CallBins, n_bins: int, *, margin: int) -> tuple[np.ndarray, CallBins]:
+    """Bins of the grid within `margin` of a call, and the calls on a grid of these bins alone.
+
+    Only these matter to a test whose lags and smoothing stay within the margin: most of a recording is silence.
+    """
+    sounding = np.zeros(n_bins, bool)
+    sounding[located.bin] = True
+    near = np.flatnonzero(maximum_filter1d(sounding.view(np.uint8), 2 * margin + 1, mode="constant"))
+    return near, replace(located, bin=np.searchsorted(near, located.bin))
+
+
 def profile_playback(
     units: Counts, power_db: np.ndarray, *, clip_start_s, clip_split, clip_duration_s, edges_hz: np.ndarray, options
 ) -> xr.Dataset:
@@ -95,14 +99,13 @@ def profile_playback(
     role = np.select([clip_split == "train", np.isin(clip_split, ["validation", "test"])], [0, 1], 2)
     part = _part_of_bins(units.start_s, clip_start_s, role, clip_duration_s=clip_duration_s)
     lags = options.lags(dt, step_s=LAG_STEP_S)
-    cosines = slow_cosines(len(power_db), bin_width_s=dt, shortest_period_s=SLOWEST_S)
-    firing = without_drift(units.counts.astype(float), units.valid, cosines)
+    firing = without_drift(units.counts, units.valid, bin_width_s=dt, shortest_period_s=SLOWEST_S)
 
     def test(values):
         return playback.playback_selectivity(sound, values, part, lags=lags, bin_width_s=dt)
 
     found = test(firing)
-    scale = units.scale((units.counts * units.valid).sum(axis=0) / np.maximum(units.valid.sum(axis=0), 1))
+    scale = units.scale(units.mean)
     curves = []
     for lag in (found.lag_a, found.lag):
         response, starts = playback.block_sums(sound, firing, lag=np.rint(lag).astype(int), bin_width_s=dt)
@@ -156,12 +159,11 @@ def _modulation(units: Counts, envelope: np.ndarray, options: Options) -> Modula
         nan = np.full(len(units.unit_ids), np.nan)
         return Modulation(nan, np.nan, nan, np.zeros(len(nan), int), {name: np.empty((0, 0)) for name in CONTROLS})
     rows = slice(covered[0], covered[-1] + 1)
-    counts, valid = units.counts[rows], units.valid[rows]
     return vocal_modulation(
         envelope[rows],
-        counts,
-        valid,
-        scale=units.scale(np.where(valid, counts, 0).sum(axis=0) / np.maximum(valid.sum(axis=0), 1)),
+        units.counts[rows],
+        units.valid[rows],
+        scale=units.scale(units.mean),
         lags=options.lags(dt, step_s=dt),
         bin_width_s=dt,
         n_surrogates=options.n_surrogates_fine,

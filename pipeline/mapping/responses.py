@@ -1,11 +1,14 @@
 """Calls and counts on one grid: which pitch sounded in which bin, and how each unit responded at each lag."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 from scipy.ndimage import gaussian_filter1d
+
+from pipeline.mapping.nulls import same_gaps
 
 N_CONTOUR_POINTS = 64  # a contour is stored at this many points, so that it can be warped to any call's length
 N_SWEEPS = 3  # alternating projections; the removed effects overlap little
@@ -95,19 +98,22 @@ def _warp(call) -> tuple[np.ndarray, np.ndarray]:
 
 def smoothed(counts: np.ndarray, valid: np.ndarray, *, sd_bins: float) -> tuple[np.ndarray, np.ndarray]:
     """Counts (n_bins, n_units) after a Gaussian over valid bins only, and where that has at least half its weight."""
-    weights = valid.astype(np.float32)
-    total = gaussian_filter1d(counts * weights, sd_bins, axis=0, mode="constant", truncate=3)
-    weight = gaussian_filter1d(weights, sd_bins, axis=0, mode="constant", truncate=3)
-    enough = weight > 0.5
-    return np.divide(total, weight, out=np.zeros_like(total), where=enough), enough
+    rates, enough = np.empty(counts.shape, np.float32), np.empty(counts.shape, bool)
+    smooth = partial(gaussian_filter1d, sigma=sd_bins, axis=0, mode="constant", truncate=3)
+    for rows, units in same_gaps(valid):
+        weight = smooth(rows.astype(np.float32))[:, None]
+        total = smooth(counts[:, units] * rows[:, None].astype(np.float32), output=np.float32)
+        enough[:, units] = weight > 0.5
+        rates[:, units] = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0.5)
+    return rates, enough
 
 
-def lagged(values: np.ndarray, valid: np.ndarray, bins: np.ndarray, lags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Responses `lag` bins after each of `bins`: (n, n_lags, n_units) float32 and where they are valid."""
-    at = bins[:, None] + lags
+def lagged(values: np.ndarray, valid: np.ndarray, bins: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
+    """Responses `lag` bins after each of `bins`, (n, n_units), and where they are valid."""
+    at = bins + lag
     inside = (at >= 0) & (at < len(values))
     at = np.clip(at, 0, max(len(values) - 1, 0))
-    return values[at].astype(np.float32), valid[at] & inside[..., None]
+    return values[at], valid[at] & inside[:, None]
 
 
 def onset_cells(calls: CallBins) -> np.ndarray:
@@ -135,20 +141,25 @@ class Nuisance:
         self.covariates = self._group_free(level.astype(np.float32), np.ones_like(level, bool))
 
     def remove(self, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        """`values` (n, n_series) without bout means, cell means and level; 0 where not `valid`."""
+        """`values` (n, n_series) without bout means, cell means and level; 0 where not `valid`, float32."""
         left = self._group_free(values, valid)
         gram = self.covariates.T @ self.covariates
         gram += 1e-6 * np.trace(gram) * np.eye(len(gram), dtype=gram.dtype) + 1e-9 * np.eye(len(gram))
         left -= self.covariates @ np.linalg.solve(gram, self.covariates.T @ left).astype(np.float32)
-        return np.where(valid, left, 0).astype(np.float32)
+        left *= valid
+        return left
 
     def _group_free(self, values, valid):
+        if (valid == valid[:, :1]).all():  # as nearly always: what follows is then quicker
+            valid = valid[:, :1]
         weight = valid.astype(np.float32)
-        left = values * weight
+        left = np.multiply(values, weight, dtype=np.float32)
         sizes = [np.maximum(member @ weight, 1) for member in self.members]
         for _ in range(N_SWEEPS):
             for group, member, size in zip(self.groups, self.members, sizes, strict=True):
-                left -= ((member @ left) / size)[group] * weight
+                mean = ((member @ left) / size)[group]
+                mean *= weight
+                left -= mean
         return left
 
 

@@ -5,17 +5,18 @@ the call whose place it takes: times, edges, levels, the bout's pitch, drift and
 pitch went with which response is broken.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
-from pipeline.mapping.nulls import orders_within, permutation_p
+from pipeline.mapping.band_sums import ORDERS_AT_ONCE, BandSums
+from pipeline.mapping.nulls import permutation_p
 from pipeline.mapping.responses import CallBins, Nuisance, lagged
 
 PARTS = ("A", "B", "all")
 MIN_SOUND_S = 0.6
-UNITS_AT_ONCE = 64  # bounds memory: n_surrogates x n_parts x n_bands x n_lags x UNITS_AT_ONCE x 4 bytes
+UNITS_AT_ONCE = 64  # bounds memory: n_call_bins x n_lags x UNITS_AT_ONCE x 4 bytes
 FINE_STAGE_P = 0.1
 
 
@@ -38,37 +39,6 @@ class Selectivity:
     z: np.ndarray
     surrogate_z_b: np.ndarray
     sound_bins: np.ndarray
-
-
-class BandSums:
-    """Sums of responses over the bins whose (surrogate) pitch lies in each band, per part of the session."""
-
-    def __init__(self, calls: CallBins, edges_hz: np.ndarray, part: np.ndarray):
-        self.calls = calls
-        self.n_bands = len(edges_hz) - 1
-        band = np.searchsorted(edges_hz, calls.contour_hz, side="right") - 1
-        self.band_of_contour = np.where((band >= 0) & (band < self.n_bands), band, self.n_bands)  # last: outside
-        self.offset = part[calls.bout] * (self.n_bands + 1)  # part: 0 A, 1 B, 2 neither
-
-    def bands(self, order: np.ndarray | None = None) -> np.ndarray:
-        """Band of each bin, shape (n,), when call i carries the contour of call order[i]."""
-        call = self.calls.call if order is None else order[self.calls.call]
-        return self.band_of_contour[call, self.calls.position]
-
-    def sums(self, order: np.ndarray | None, responses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sums of `responses` (n, n_series), (n_parts, n_bands, n_series), and numbers of bins, (n_parts, n_bands)."""
-        key = self.bands(order) + self.offset
-        n = len(key)
-        shape = (3 * (self.n_bands + 1), n)
-        picks = sparse.csc_matrix((np.ones(n, np.float32), key, np.arange(n + 1)), shape=shape)
-        total = (picks @ responses).reshape(3, self.n_bands + 1, -1)[:, :-1]
-        size = np.bincount(key, minlength=shape[0]).reshape(3, -1)[:, :-1]
-        return np.stack([total[0], total[1], total.sum(axis=0)]), np.stack([size[0], size[1], size.sum(axis=0)])
-
-    def scores(self, order, responses):
-        """Sums over the square root of the number of bins: of even variance where responses are unrelated."""
-        total, size = self.sums(order, responses)
-        return total / np.sqrt(np.maximum(size, 1))[..., None].astype(np.float32)
 
 
 def bout_parts(calls: CallBins, clip_start_s: np.ndarray, clip_split: np.ndarray) -> np.ndarray:
@@ -105,71 +75,128 @@ def band_selectivity(
 ) -> Selectivity:
     """Test every unit for a preference among pitches and read its tuning curves.
 
-    `rates`, `valid` (n_bins, n_units): smoothed counts; `lags` in bins (positive: neurons follow).
-    Statistic: maximum over lags and bands of the z-scored sum, z from the first-stage surrogates (leave-one-out for
-    the surrogates themselves). Units with p <= 0.1 are tested again with `n_surrogates_fine` fresh surrogates,
-    unless that is 0.
+    `rates`, `valid` (n_bins, n_units): smoothed counts; `part` (n_bouts,) as of `bout_parts`; `lags` in bins (positive:
+    neurons follow). Statistic: maximum over lags and bands of the z-scored sum, z from the first-stage surrogates
+    (leave-one-out for the surrogates themselves). Units with p <= 0.1 are tested again with `n_surrogates_fine` fresh
+    surrogates, unless that is 0.
     """
-    sums = BandSums(calls, edges_hz, part)
-    orders = orders_within(calls.call_bout, n_surrogates, generator)
-    fine_orders = orders_within(calls.call_bout, n_surrogates_fine, generator)
-    sound_bins = sums.sums(None, np.zeros((len(calls.bin), 1), np.float32))[1]
+    sums, whole = BandSums(calls, edges_hz, part), BandSums(calls, edges_hz)
+    bands, fine_bands = (sums.drawn_bands(n, generator) for n in (n_surrogates, n_surrogates_fine))
+    sound_bins = sums.sizes(sums.bands())[0]
     tested = sound_bins[2] * bin_width_s >= MIN_SOUND_S
     results = []
-    for begin in range(0, rates.shape[1], UNITS_AT_ONCE):
-        units = slice(begin, begin + UNITS_AT_ONCE)
-        response, response_valid = lagged(rates[:, units], valid[:, units], calls.bin, lags)
-        shape = response.shape[1:]
-        response = nuisance.remove(response.reshape(len(response), -1), response_valid.reshape(len(response), -1))
-        results.append(_test(sums, response, shape, orders, fine_orders, tested, lags))
+    for response in _responses(calls, rates, valid, nuisance, lags):
+        observed, drawn = _scores(sums, bands, response)
+        first = _first_stage(observed, drawn, tested)
+        p, p_floor = first.p, np.full(len(first.p), 1 / (1 + n_surrogates))
+        again = np.flatnonzero(p <= FINE_STAGE_P)
+        if n_surrogates_fine and len(again):
+            p[again] = _fine_stage(whole, fine_bands, response[..., again], first, again, tested)
+            p_floor[again] = 1 / (1 + n_surrogates_fine)
+        results.append({"p": p, "p_floor": p_floor} | _described(first, drawn[:, 1], lags))
     joined = {name: np.concatenate([r[name] for r in results], axis=axis) for name, axis in _AXES.items()}
     return Selectivity(sound_bins=sound_bins, **joined)
+
+
+def band_p(
+    calls: CallBins,
+    rates: np.ndarray,
+    valid: np.ndarray,
+    *,
+    nuisance: Nuisance,
+    edges_hz: np.ndarray,
+    lags: np.ndarray,
+    bin_width_s: float,
+    n_surrogates: int,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """The p values (n_units,) alone of the first stage of `band_selectivity`."""
+    sums = BandSums(calls, edges_hz)
+    bands = sums.drawn_bands(n_surrogates, generator)
+    tested = sums.sizes(sums.bands())[0, -1] * bin_width_s >= MIN_SOUND_S
+    found = [
+        _first_stage(*_scores(sums, bands, response), tested).p
+        for response in _responses(calls, rates, valid, nuisance, lags)
+    ]
+    return np.concatenate(found)
 
 
 _AXES = {"p": 0, "p_floor": 0, "statistic": 0, "z_threshold": 0, "lag": 0, "lag_a": 0, "z": 1, "surrogate_z_b": 1}
 
 
-def _test(sums, response, shape, orders, fine_orders, tested, lags) -> dict[str, np.ndarray]:
-    n_lags, n_units = shape
-    n_surrogates = len(orders)
+def _responses(calls, rates, valid, nuisance, lags) -> Iterator[np.ndarray]:
+    """Responses without nuisance, (n, n_lags, n_units), of some units at a time."""
+    for begin in range(0, rates.shape[1], UNITS_AT_ONCE):
+        units = slice(begin, begin + UNITS_AT_ONCE)
+        some, some_valid = np.ascontiguousarray(rates[:, units]), np.ascontiguousarray(valid[:, units])
+        response = np.empty((len(calls.bin), len(lags), some.shape[1]), np.float32)
+        for index, lag in enumerate(lags):
+            response[:, index] = nuisance.remove(*lagged(some, some_valid, calls.bin, lag))
+        yield response
 
-    def scores(order, series):
-        return sums.scores(order, series).reshape(3, sums.n_bands, n_lags, -1)
 
-    observed = scores(None, response)
-    drawn = np.stack([scores(order, response) for order in orders])  # (n_surrogates, 3, n_bands, n_lags, n_units)
+def _scores(sums: BandSums, bands: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores as they were (n_parts, n_bands, n_lags, n_units) and of surrogates (n_surrogates, ...the same)."""
+    series, shape = response.reshape(len(response), -1), response.shape[1:]
+    observed = sums.scores(sums.bands(), series)[0]
+    drawn = np.empty((len(bands), *observed.shape), np.float32)
+    for begin in range(0, len(bands), ORDERS_AT_ONCE):
+        some = slice(begin, begin + ORDERS_AT_ONCE)
+        drawn[some] = sums.scores(bands[some], series)
+    return observed.reshape(*observed.shape[:-1], *shape), drawn.reshape(*drawn.shape[:-1], *shape)
+
+
+@dataclass
+class _First:
+    """z, mean and sd (n_parts, n_bands, n_lags, n_units), the last part being all; of all: p, statistic (n_units,) and
+    its null (n_surrogates, n_units)."""
+
+    z: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+    p: np.ndarray
+    statistic: np.ndarray
+    null: np.ndarray
+
+
+def _first_stage(observed: np.ndarray, drawn: np.ndarray, tested: np.ndarray) -> _First:
+    n_surrogates = len(drawn)
     mean, sd = drawn.mean(axis=0), np.maximum(drawn.std(axis=0, ddof=1), 1e-9)
     z = np.where(tested[:, None, None], (observed - mean) / sd, np.nan)
-    statistic, lag, lag_a = _best(z[2]), _best_lag(z[2]), _best_lag(z[0])
-    # leave-one-out: x - mean of the others and their sd follow from the pooled ones
-    deviation = (drawn[:, 2] - mean[2]) * (n_surrogates / (n_surrogates - 1))
-    spread = ((n_surrogates - 1) * sd[2] ** 2 - deviation**2 * (n_surrogates - 1) / n_surrogates) / (n_surrogates - 2)
-    null_z = np.where(tested[:, None, None], deviation / np.sqrt(np.maximum(spread, 1e-18)), -np.inf)
-    null = null_z.max(axis=(1, 2))  # (n_surrogates, n_units)
-    p = permutation_p(statistic, null)
-    p_floor = np.full(n_units, 1 / (1 + n_surrogates))
-    again = np.flatnonzero(p <= FINE_STAGE_P)
-    if len(fine_orders) and len(again):
-        series = np.ascontiguousarray(response.reshape(len(response), n_lags, -1)[:, :, again])
-        series = series.reshape(len(response), -1)
-        reaching = np.zeros(len(again))
-        for order in fine_orders:
-            fine = (scores(order, series)[2] - mean[2][..., again]) / sd[2][..., again]
-            reaching += np.where(tested[:, None, None], fine, -np.inf).max(axis=(0, 1)) >= statistic[again]
-        p[again] = (1 + reaching) / (1 + len(fine_orders))
-        p_floor[again] = 1 / (1 + len(fine_orders))
-    units = np.arange(n_units)
+    null = np.empty((n_surrogates, z.shape[-1]), z.dtype)
+    for largest, scores in zip(null, drawn[:, -1], strict=True):
+        # leave-one-out: x - mean of the others and their sd follow from the pooled ones
+        deviation = (scores - mean[-1]) * (n_surrogates / (n_surrogates - 1))
+        spread = (n_surrogates - 1) * sd[-1] ** 2 - deviation**2 * (n_surrogates - 1) / n_surrogates
+        largest[:] = _best((deviation / np.sqrt(np.maximum(spread / (n_surrogates - 2), 1e-18)))[tested])
+    statistic = _best(z[-1])
+    return _First(z, mean, sd, permutation_p(statistic, null), statistic, null)
+
+
+def _fine_stage(sums, bands, response, first: _First, units: np.ndarray, tested: np.ndarray) -> np.ndarray:
+    """p of these `units` (indices) by fresh surrogates; `response` (n, n_lags, len(units)) is theirs."""
+    series = response.reshape(len(response), -1)
+    mean, sd, statistic = first.mean[-1][..., units][tested], first.sd[-1][..., units][tested], first.statistic[units]
+    reaching = np.zeros(len(units))
+    for begin in range(0, len(bands), ORDERS_AT_ONCE):
+        for scores in sums.scores(bands[begin : begin + ORDERS_AT_ONCE], series)[:, -1]:
+            reaching += _best((scores[tested].reshape(mean.shape) - mean) / sd) >= statistic
+    return (1 + reaching) / (1 + len(bands))
+
+
+def _described(first: _First, drawn_b: np.ndarray, lags: np.ndarray) -> dict[str, np.ndarray]:
+    z = first.z
+    lag, lag_a = _best_lag(z[2]), _best_lag(z[0])
+    units = np.arange(z.shape[-1])
     at_lag = np.stack([z[0][:, lag_a, units], z[1][:, lag_a, units], z[2][:, lag, units]])
-    part_b = (drawn[:, 1] - mean[1]) / sd[1]
+    mean_b, sd_b = first.mean[1][:, lag_a, units], first.sd[1][:, lag_a, units]
     return {
-        "p": p,
-        "p_floor": p_floor,
-        "statistic": statistic,
-        "z_threshold": np.quantile(null, 0.95, axis=0),
+        "statistic": first.statistic,
+        "z_threshold": np.quantile(first.null, 0.95, axis=0),
         "lag": refined_lag(z[2], lags),
         "lag_a": refined_lag(z[0], lags),
         "z": at_lag.transpose(0, 2, 1),
-        "surrogate_z_b": part_b[:, :, lag_a, units].transpose(0, 2, 1),
+        "surrogate_z_b": ((drawn_b[:, :, lag_a, units] - mean_b) / sd_b).transpose(0, 2, 1),
     }
 
 
@@ -208,24 +235,23 @@ def bout_sums(
     The last band is 'outside the range'.
     """
     n_bands = len(edges_hz) - 1
-    band = BandSums(calls, edges_hz, np.zeros(len(calls.bout_id), int)).bands()
+    band = BandSums(calls, edges_hz).bands()[0]
     design = np.eye(n_bands + 1, dtype=np.float32)[band]
     design = nuisance.remove(design, np.ones_like(design, bool))
-    at = calls.bin[:, None] + lag
-    inside = (at >= 0) & (at < len(counts))
-    at = np.clip(at, 0, len(counts) - 1)
-    units = np.arange(counts.shape[1])
-    ok = valid[at, units] & inside
-    raw = counts[at, units].astype(np.float32)
-    mean_count = (raw * ok).sum(axis=0) / np.maximum(ok.sum(axis=0), 1)
-    response = nuisance.remove(raw, ok)
     starts = np.searchsorted(calls.bout, np.arange(len(calls.bout_id)))
     stops = np.append(starts[1:], len(calls.bout))
     spans = list(zip(starts, stops, strict=True))
-    products = [response[a:b].T @ design[a:b] for a, b in spans]
-    grams = [design[a:b].T @ design[a:b] for a, b in spans]
-    shape = (len(spans), counts.shape[1], n_bands + 1)
-    return np.array(products).reshape(shape), np.array(grams).reshape(len(spans), n_bands + 1, n_bands + 1), mean_count
+    gram = np.array([design[a:b].T @ design[a:b] for a, b in spans])
+    products = np.empty((len(spans), counts.shape[1], n_bands + 1), np.float32)
+    mean_count = np.empty(counts.shape[1])
+    for value in np.unique(lag):
+        units = np.flatnonzero(lag == value)
+        raw, ok = lagged(counts[:, units], valid[:, units], calls.bin, value)
+        mean_count[units] = (raw * ok).sum(axis=0) / np.maximum(ok.sum(axis=0), 1)
+        response = nuisance.remove(raw, ok)
+        for product, (a, b) in zip(products, spans, strict=True):
+            product[units] = response[a:b].T @ design[a:b]
+    return products, gram.reshape(len(spans), n_bands + 1, n_bands + 1), mean_count
 
 
 def gains(

@@ -36,16 +36,21 @@ class Counts:
     unit_ids: list[str]
     kind: str = "spikes"
 
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean count over valid bins, shape (n_units,)."""
+        return self.counts.sum(axis=0, where=self.valid) / np.maximum(self.valid.sum(axis=0), 1)
+
     @classmethod
     def of(cls, grid: xr.Dataset) -> "Counts":
         """The counts or traces of a counts.nc."""
-        counts, valid = grid["counts"].values, grid["valid"].values.astype(bool)
+        counts, valid = grid["counts"].values, grid["valid"].values.astype(bool, copy=False)
         if grid.attrs["kind"] == "traces":
-            size = np.maximum(valid.sum(axis=0), 1)
-            centred = np.where(valid, counts, 0.0)
-            centred = np.where(valid, centred - centred.sum(axis=0) / size, 0.0)
-            sd = np.sqrt((centred**2).sum(axis=0) / size)
-            counts = np.divide(centred, sd, out=np.zeros_like(centred), where=sd > 0)
+            standard = np.zeros(counts.shape, np.float32)
+            for unit, (trace, seen) in enumerate(zip(counts.T, valid.T, strict=True)):  # one by one: bounds memory
+                if seen.any() and (sd := trace[seen].std(dtype=float)) > 0:
+                    standard[seen, unit] = (trace[seen] - trace[seen].mean(dtype=float)) / sd
+            counts = standard
         return cls(
             counts=counts,
             valid=valid,
@@ -158,7 +163,7 @@ def tuning_dataset(
     z = np.where(tested, found.z, np.nan)
     fraction, se, n = fractions({"vocal": modulation.controls, "band": controlled})
     unit_part_band = ("part", "unit", "band")
-    n_spikes = (units.counts * units.valid).sum(axis=0) if units.kind == "spikes" else np.full(n_units, np.nan)
+    n_spikes = units.counts.sum(axis=0, where=units.valid) if units.kind == "spikes" else np.full(n_units, np.nan)
     return xr.Dataset(
         {
             "band_low_hz": ("band", edges_hz[:-1]),

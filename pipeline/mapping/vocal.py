@@ -3,18 +3,19 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import fft
 
 from pipeline.mapping.nulls import (
     correlations_at_shifts,
     maximum_over_lags,
     same_gaps,
     shift_candidates,
-    slow_cosines,
     without_drift,
 )
 
 SLOWEST_S = 60.0  # slower than this is drift: a habituating song and drifting units would pass for a link
 SHORTEST_SHIFT_S = 5.0
+UNITS_AT_ONCE = 16  # bounds memory: a dozen arrays of n_bins x UNITS_AT_ONCE x 8 bytes
 
 
 @dataclass
@@ -50,37 +51,52 @@ def vocal_modulation(
     compared with that at circular shifts of at least 5 s, which keep both sides' autocorrelation.
     `control_shifts` (bins): the counts, as they are and reversed in time, are shifted by as much before the test.
     """
-    n_bins = len(envelope)
-    cosines = slow_cosines(n_bins, bin_width_s=bin_width_s, shortest_period_s=SLOWEST_S)
-    sounding = without_drift(envelope[:, None].astype(float), np.ones((n_bins, 1), bool), cosines)[:, 0]
-    firing = without_drift(counts.astype(float), valid, cosines)
+    n_bins = fft.next_fast_len(len(envelope), real=True)  # the bins beyond the end are missing
+    drift = {"bin_width_s": bin_width_s, "shortest_period_s": SLOWEST_S}
+    sounding = _longer(without_drift(envelope[:, None], np.ones((len(envelope), 1), bool), **drift), n_bins)[:, 0]
+    loud = sounding**2
     margin = int(lags.max(initial=0)) + 1
     shortest = int(min(SHORTEST_SHIFT_S / bin_width_s, n_bins / 4)) + margin
     shifts = shift_candidates(n_bins, shortest=shortest, n_shifts=n_surrogates)
+    unshifted, shifted = np.append(0, control_shifts % n_bins), control_shifts % n_bins
+    n_units = counts.shape[1]
+    p, reversed_p = np.empty((len(unshifted), n_units)), np.empty((len(shifted), n_units))
+    statistic, best = np.empty(n_units), np.empty(n_units, int)
 
-    def deviances(series, observed):
+    def gains(series, observed, units):
         """Gain at every circular shift, shape (n_bins, n_units)."""
-        power = np.empty(series.shape)
-        for covered, units in same_gaps(observed):  # sum of e^2 over the bins that are observed at each shift
-            overlap = correlations_at_shifts(sounding**2, covered[:, None].astype(float))
-            power[:, units] = np.maximum(overlap, 0.1 * (sounding**2).sum() + 1e-12)
-        return correlations_at_shifts(sounding, series) ** 2 / (2 * np.maximum(scale, 1e-9) * power)
+        # sum of e^2 over the bins that are observed at each shift
+        overlap = correlations_at_shifts(loud, _longer(observed[:, None].astype(float), n_bins))
+        power = 2 * np.maximum(scale[units], 1e-9) * np.maximum(overlap, 0.1 * loud.sum() + 1e-12)
+        gain = correlations_at_shifts(sounding, _longer(series, n_bins))
+        return np.divide(np.square(gain, out=gain), power, out=gain)
 
-    def test(gain, at):
-        return _ranks(maximum_over_lags(gain, shifts, lags), maximum_over_lags(gain, at, lags))
-
-    gain = deviances(firing, valid)
-    p = test(gain, np.append(0, control_shifts % n_bins))
-    reversed_p = test(deviances(firing[::-1], valid[::-1]), control_shifts % n_bins)
+    for observed, alike in same_gaps(valid):
+        for units in np.split(alike, range(UNITS_AT_ONCE, len(alike), UNITS_AT_ONCE)):
+            firing = without_drift(counts[:, units], observed[:, None], **drift)
+            gain = gains(firing, observed, units)
+            null = maximum_over_lags(gain, shifts, lags)
+            p[:, units] = _ranks(null, maximum_over_lags(gain, unshifted, lags))
+            at_lags = gain[lags % n_bins]  # (n_lags, n_units)
+            statistic[units], best[units] = at_lags.max(axis=0), at_lags.argmax(axis=0)
+            gain = gains(firing[::-1], observed[::-1], units)
+            null = maximum_over_lags(gain, shifts, lags)
+            reversed_p[:, units] = _ranks(null, maximum_over_lags(gain, shifted, lags))
     silent = (scale == 0) | (len(shifts) < 19) | (sounding.std() == 0)
-    at_lags = gain[lags % n_bins]  # (n_lags, n_units)
     return Modulation(
         p=np.where(silent, np.nan, p[0]),
         p_floor=1 / (1 + len(shifts)),
-        statistic=np.where(silent, np.nan, at_lags.max(axis=0)),
-        lag=at_lags.argmax(axis=0),
+        statistic=np.where(silent, np.nan, statistic),
+        lag=best,
         controls={"neural_shifted": p[1:][:, ~silent], "time_reversed": reversed_p[:, ~silent]},
     )
+
+
+def _longer(series: np.ndarray, n_bins: int) -> np.ndarray:
+    """`series` (n, n_series) with zeros after it up to `n_bins`, series by series in memory."""
+    longer = np.zeros((series.shape[1], n_bins))
+    longer[:, : len(series)] = series.T
+    return longer.T
 
 
 def _ranks(null: np.ndarray, statistics: np.ndarray) -> np.ndarray:

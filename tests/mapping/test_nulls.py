@@ -8,7 +8,7 @@ from pipeline.mapping.nulls import (
     orders_within,
     permutation_p,
     q_values,
-    slow_cosines,
+    same_gaps,
     without_drift,
 )
 from pipeline.mapping.vocal import vocal_modulation
@@ -55,19 +55,43 @@ def test_drift_goes_and_fast_signals_stay():
     slow, fast = np.cos(2 * np.pi * time_s / 150), np.cos(2 * np.pi * time_s / 7)
     valid = np.ones((len(time_s), 1), bool)
     valid[5000:6000] = False
-    cosines = slow_cosines(len(time_s), bin_width_s=DT, shortest_period_s=60.0)
-    np.testing.assert_allclose(cosines.T @ cosines, np.eye(cosines.shape[1]), atol=1e-9)
-    left = without_drift((slow + fast)[:, None], valid, cosines)[:, 0]
+    left = without_drift((slow + fast)[:, None], valid, bin_width_s=DT, shortest_period_s=60.0)[:, 0]
     assert np.all(left[5000:6000] == 0)
     assert np.abs(left - fast)[valid[:, 0]].max() < 0.15
 
 
-def test_an_envelope_that_fades_and_units_that_drift_are_no_link():
+@pytest.mark.parametrize("n_bins", [3000, 2999])
+def test_drift_is_a_least_squares_fit_of_cosines_over_valid_bins(n_bins):
+    generator = np.random.default_rng(6)
+    values, valid = generator.poisson(2.0, (n_bins, 3)), np.ones((n_bins, 3), bool)
+    valid[400:900, :2] = False
+    values[400:900, :2] = 1000
+    phase = np.pi * (np.arange(n_bins) + 0.5) / 3000  # 2999 bins are fitted as 3000 of which the last is missing
+    cosines = np.cos(phase[:, None] * np.arange(n_bins // 300 + 1))  # cosine k: 6000 bins of 10 ms over k
+    left = without_drift(values, valid, bin_width_s=DT, shortest_period_s=6.0)
+    for column in range(3):
+        rows = valid[:, column]
+        fit = cosines[rows] @ np.linalg.lstsq(cosines[rows], values[rows, column], rcond=None)[0]
+        np.testing.assert_allclose(left[rows, column], values[rows, column] - fit, atol=1e-6)
+    assert not left[~valid].any()
+
+
+def test_series_with_equal_gaps_go_together():
+    valid = np.ones((21, 5), bool)
+    valid[3:5, [0, 2]] = False
+    valid[20, 4] = False
+    found = same_gaps(valid)
+    assert sorted(columns.tolist() for _, columns in found) == [[0, 2], [1, 3], [4]]
+    assert all((valid[:, columns] == rows[:, None]).all() for rows, columns in found)
+
+
+@pytest.mark.parametrize("n_bins", [16_384, 16_381])  # a prime is filled up with missing bins
+def test_an_envelope_that_fades_and_units_that_drift_are_no_link(n_bins):
     """The trap: both sides change slowly over the session. A bare circular shift finds links everywhere."""
     generator = np.random.default_rng(2)
-    n_bins, n_units = 16_384, 120
+    n_units = 120
     time = np.linspace(0, 1, n_bins)
-    envelope = (np.repeat(generator.random(n_bins // 64), 64) < 0.4 * np.exp(-2 * time)).astype(float)
+    envelope = (np.repeat(generator.random(256), 64)[:n_bins] < 0.4 * np.exp(-2 * time)).astype(float)
     drift = np.exp(1.0 * np.cos(np.pi * time[:, None] + 2 * np.pi * generator.random(n_units)))
     counts = generator.poisson(0.08 * drift)
     valid = np.ones(counts.shape, bool)

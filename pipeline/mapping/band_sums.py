@@ -1,0 +1,70 @@
+"""Sums of responses over the bins in which a pitch sounded, for calls in their own order and in others."""
+
+import numpy as np
+from scipy import sparse
+
+from pipeline.mapping.nulls import orders_within
+from pipeline.mapping.responses import CallBins
+
+ORDERS_AT_ONCE = 16  # each response is read once for so many orders, and their sums still fit a processor's cache
+
+
+class BandSums:
+    """Sums of responses over the bins whose pitch lies in each band, when calls carry each other's contours.
+
+    Bands of the bins have shape (n_orders, n): in the row of an order, call i carries the contour of call order[i].
+    With `part` (n_bouts,), 0 A, 1 B or 2 neither, everything is given by part of the session: A, B, all; else for all.
+    """
+
+    def __init__(self, calls: CallBins, edges_hz: np.ndarray, part: np.ndarray | None = None):
+        self.calls = calls
+        self.n_bands = len(edges_hz) - 1
+        self.n_parts = 1 if part is None else 3
+        band = np.searchsorted(edges_hz, calls.contour_hz, side="right") - 1
+        band = np.where((band >= 0) & (band < self.n_bands), band, self.n_bands)  # last: outside
+        self.band_of_contour = band.astype(np.min_scalar_type(self.n_bands))
+        self.offset = 0 if part is None else part[calls.bout, None].astype(np.int32) * (self.n_bands + 1)
+
+    def bands(self) -> np.ndarray:
+        """Bands of the bins as they were, shape (1, n)."""
+        return self.band_of_contour[self.calls.call, self.calls.position][None]
+
+    def drawn_bands(self, n_orders: int, generator: np.random.Generator) -> np.ndarray:
+        """Bands of the bins in random orders of the calls of each bout."""
+        drawn = np.empty((n_orders, len(self.calls.call)), self.band_of_contour.dtype)
+        for bands in drawn:
+            order = orders_within(self.calls.call_bout, 1, generator)[0]
+            bands[:] = self.band_of_contour[order[self.calls.call], self.calls.position]
+        return drawn
+
+    def sizes(self, bands: np.ndarray) -> np.ndarray:
+        """Numbers of bins, shape (n_orders, n_parts, n_bands)."""
+        return self._by_part(np.bincount(self._keys(bands).ravel(), minlength=self._n_keys(bands)), bands)
+
+    def scores(self, bands: np.ndarray, responses: np.ndarray) -> np.ndarray:
+        """Sums of `responses` (n, n_series), shape (n_orders, n_parts, n_bands, n_series), over the root of the sizes.
+
+        They are of even variance where responses are unrelated.
+        """
+        keys = self._keys(bands)
+        ones, starts = np.ones(keys.size, np.float32), np.arange(0, keys.size + 1, len(bands), dtype=np.int32)
+        picks = sparse.csc_matrix((ones, keys.ravel(), starts), shape=(self._n_keys(bands), len(keys)))
+        total = self._by_part(picks @ responses, bands)
+        total /= np.sqrt(np.maximum(self.sizes(bands), 1)).astype(np.float32)[..., None]
+        return total
+
+    def _keys(self, bands):
+        """Row in the sums of each bin in each order, (n, n_orders) int32."""
+        keys = bands.T.astype(np.int32, order="C")
+        keys += np.arange(len(bands), dtype=np.int32) * (self.n_parts * (self.n_bands + 1))
+        keys += self.offset
+        return keys
+
+    def _n_keys(self, bands):
+        return len(bands) * self.n_parts * (self.n_bands + 1)
+
+    def _by_part(self, rows, bands):
+        rows = rows.reshape(len(bands), self.n_parts, self.n_bands + 1, *rows.shape[1:])[:, :, :-1]
+        if self.n_parts > 1:
+            rows[:, 2] = rows.sum(axis=1)
+        return rows
