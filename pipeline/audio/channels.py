@@ -3,9 +3,9 @@
 import numpy as np
 import scipy.fft
 from scipy.ndimage import uniform_filter1d
-from scipy.signal import get_window
 
 from pipeline.audio.recording import Recording, check_range
+from pipeline.audio.windows import hann
 from pipeline.errors import InputError
 
 N_STRETCHES, STRETCH_S = 100, 0.05  # 5 s in all: calls fill a few per cent of most recordings
@@ -86,7 +86,7 @@ def _fault(samples: np.ndarray, full_scale: float) -> str | None:
 def _score(samples: np.ndarray, *, n_window: int, rate_hz: float, low_hz: float, high_hz: float) -> float:
     """How far the strongest frequencies stand out, dB."""
     n_frames = samples.shape[1] // n_window
-    frames = samples[:, : n_frames * n_window].reshape(-1, n_window) * get_window("hann", n_window).astype(np.float32)
+    frames = samples[:, : n_frames * n_window].reshape(-1, n_window) * hann(n_window).astype(np.float32)
     frequency_hz = np.arange(n_window // 2 + 1) * rate_hz / n_window
     spectrum = scipy.fft.rfft(frames, axis=1, workers=1)[:, (frequency_hz >= low_hz) & (frequency_hz <= high_hz)]
     power = uniform_filter1d(np.abs(spectrum) ** 2, min(SMOOTH_BINS, spectrum.shape[1]), axis=1)

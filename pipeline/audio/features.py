@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.signal import get_window
 
 from pipeline.audio.contours import trace_contour
 from pipeline.audio.saliency import UNIT_FRAMES
 from pipeline.audio.scan import MEAN_AMPLITUDE, Scan
 from pipeline.audio.spectrogram_file import Spectrogram
+from pipeline.audio.windows import hann_of_unit_energy
 from pipeline.storage import written_whole
 
 NOISE_SDS = 3.0  # above which a bin counts as part of a call's spectrum
@@ -138,9 +138,7 @@ class _Measure:
         self._scan = scan
         tool = scan.multitaper
         self._frequency_hz = tool.frequency_hz[tool.band]
-        window = get_window("hann", tool.n_window)
-        # Of unit energy, so that noise has the power of its variance.
-        self._window = (window / np.sqrt((window**2).sum())).astype(np.float32)
+        self._window = hann_of_unit_energy(tool.n_window)
 
     def __call__(self, start_s: float, stop_s: float) -> dict:
         scan, frequency_hz = self._scan, self._frequency_hz

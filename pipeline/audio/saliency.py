@@ -213,8 +213,10 @@ def _steady(over: np.ndarray, n_steady: int, least_db: float) -> tuple[np.ndarra
     raised = np.add.reduceat(over > least_db, starts, axis=0, dtype=np.int64)
     sizes = np.diff(np.append(starts, len(over)))
     bins = np.flatnonzero((2 * raised >= sizes[:, None]).any(axis=0))
-    running_db = median_filter(over[:, bins], size=(n_steady, 1), mode="nearest") if len(bins) else over[:, bins]
-    running_db = np.where(running_db > least_db, running_db, np.float32(0))
+    running_db = over[:, bins]
+    for series in running_db.T:
+        series[:] = median_filter(series.copy(), n_steady, mode="nearest")  # quick for one dimension alone
+    running_db[running_db <= least_db] = 0
     # The running median knows the edges of a tone to a unit.
     return bins, maximum_filter1d(running_db, 3, axis=0, mode="nearest") if len(bins) else running_db
 

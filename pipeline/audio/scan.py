@@ -12,10 +12,10 @@ from functools import lru_cache
 import numpy as np
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.signal import get_window
 
 from pipeline.audio.recording import Recording
 from pipeline.audio.saliency import UNIT_FRAMES, Multitaper, Noise, features, fit_noise
+from pipeline.audio.windows import hann_of_unit_energy
 
 SEGMENT_S = 30.0  # the floor of each frequency follows the recording at this pace
 STEADY_OF_LONGEST = 2.5  # a tone that lasts longer than half of this times the longest call belongs to the floor
@@ -160,8 +160,7 @@ class Scan:
         tool = self.multitaper
         n_window, n_hop, n_units = tool.n_window, SCAN_HOPS * tool.n_hop, stop - start
         windows = sliding_window_view(samples, n_window)[: n_units * tool.unit_samples + n_hop : n_hop]
-        window = get_window("hann", n_window)
-        window = (window / np.sqrt((window**2).sum())).astype(np.float32)
+        window = hann_of_unit_energy(n_window)
         per_noise = (MEAN_AMPLITUDE**2 * 10 ** (-noise.floor_db / 10)).astype(np.float32)
         steady = 10 ** (-noise.steady_db / 10)
         frames = np.empty((SCAN_FRAMES + 2, n_window), np.float32)

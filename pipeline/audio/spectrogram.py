@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.signal import get_window
 
 from pipeline.audio.bands import band_filters
 from pipeline.audio.half import HalfPrecision
@@ -23,6 +22,7 @@ from pipeline.audio.noise_floor import Reservoir
 from pipeline.audio.quality import QualityWatch
 from pipeline.audio.recording import Recording, check_range
 from pipeline.audio.spectrogram_file import read_power_db, written_spectrogram
+from pipeline.audio.windows import hann
 from pipeline.errors import InputError
 
 __all__ = ["compute_spectrogram", "read_power_db", "write_silence"]
@@ -169,7 +169,7 @@ class BandPower:
         self._levels = self._amplitude if whole else np.empty((rows, len(self.frequency_hz)), np.float32)
         self._half = HalfPrecision(self._levels.shape)
 
-        window = get_window("hann", self.n_window)
+        window = hann(self.n_window)
         # One-sided: all bins but the first and, for even windows, the last stand for two. The unit of the samples
         # and all other factors go into the window, which is multiplied anyway.
         self._window = (window * (abs(value) * 2**0.5 / window.sum())).astype(np.float32)
