@@ -67,8 +67,8 @@ def read_clips(path: str | Path) -> SessionClips:
     return SessionClips(
         session=str(clips.attrs["session"]),
         subject=str(clips.attrs["subject"]),
-        spectrogram=clips["spectrogram"].values.astype(np.float32),
-        counts=clips["counts"].values.astype(np.float32),  # missing bins were decoded to NaN
+        spectrogram=clips["spectrogram"].values.astype(np.float32, copy=False),
+        counts=clips["counts"].values.astype(np.float32, copy=False),  # missing bins were decoded to NaN
         present=clips["present"].values.astype(bool),
         start_s=clips["start_s"].values.astype(float),
         call=clips["call"].values.astype(np.int32),

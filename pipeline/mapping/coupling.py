@@ -128,13 +128,12 @@ def pooled_coupling(
         member = np.equal.outer(np.arange(len(names)), block).astype(np.float32)
         totals.append(np.tensordot(member, one.coupling, 1))
         sizes.append(member.sum(axis=1))
-    draws = np.empty((n_draws, *mean.shape), np.float32)
-    for draw in draws:
-        drawn = []
+    weights = [np.zeros((n_draws, len(size)), np.float32) for size in sizes]
+    for draw in range(n_draws):
         for seed in generator.integers(len(seeds), size=len(seeds)):
             weight = generator.multinomial(len(sizes[seed]), np.full(len(sizes[seed]), 1 / len(sizes[seed])))
-            drawn.append(np.tensordot(weight, totals[seed], 1) / (weight @ sizes[seed]))
-        draw[:] = np.mean(drawn, axis=0)
+            weights[seed][draw] += weight / (weight @ sizes[seed]) / len(seeds)
+    draws = sum(np.tensordot(weight, total, 1) for weight, total in zip(weights, totals, strict=True))
     low, high = np.quantile(draws, [0.025, 0.975], axis=0)
     return mean, low, high
 

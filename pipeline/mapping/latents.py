@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from pipeline.clips import SessionClips
 from pipeline.mapping.bands import peak_bands
 from pipeline.mapping.coupling import drive
-from pipeline.mapping.nulls import permutation_p
+from pipeline.mapping.nulls import permutation_p, shift_candidates
 from pipeline.vae.assembly import LoadedModel
 
 ACTIVE_VARIANCE, ACTIVE_KL_NAT = 0.01, 0.05
@@ -126,18 +126,24 @@ def latent_bands(audio_db: np.ndarray, frequency_hz: np.ndarray) -> pd.DataFrame
     )
 
 
-def shift_link(left: np.ndarray, right: np.ndarray, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Correlations of clip-wise series, r (n_left, n_right), and at circular shifts, (n_shifts, n_left, n_right).
+def shift_link(
+    left: np.ndarray, right: np.ndarray, blocks: np.ndarray, *, n_shifts: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Correlations of clip-wise series, r (n_left, n_right), and at circular shifts, (at most n_shifts, ...the same).
 
     `left` (n_clips, n_left), `right` (n_clips, n_right) in the order of time; block means (`blocks` (n_clips,):
-    bouts) are removed from both, so that drift between bouts is no link.
+    bouts) are removed from both, so that drift between bouts is no link. Shifts are spread over those of at least 40
+    clips.
     """
-    left, right = _standard(left, blocks), _standard(right, blocks)
-    n = len(left)
-    spectrum = np.conj(fft.rfft(left, axis=0))[:, :, None] * fft.rfft(right, axis=0)[:, None]
-    r = fft.irfft(spectrum, n=n, axis=0) / max(n, 1)
-    shortest = min(SHORTEST_SHIFT, n // 4)
-    return r[0], r[shortest : n - shortest + 1]
+    left, right = (np.ascontiguousarray(_standard(values, blocks).T) for values in (left, right))
+    n = left.shape[1]
+    shifts = shift_candidates(n, shortest=min(SHORTEST_SHIFT, n // 4), n_shifts=n_shifts)
+    r, null = np.empty((len(left), len(right))), np.empty((len(shifts), len(left), len(right)))
+    spectrum = fft.rfft(right)
+    for index, series in enumerate(left):
+        at_shifts = fft.irfft(np.conj(fft.rfft(series)) * spectrum, n=n) / max(n, 1)  # (n_right, n)
+        r[index], null[:, index] = at_shifts[:, 0], at_shifts[:, shifts].T
+    return r, null
 
 
 def _standard(values: np.ndarray, blocks: np.ndarray) -> np.ndarray:
@@ -166,14 +172,14 @@ def link_p(
         blocks = np.where(chosen.bout >= 0, chosen.bout, (chosen.start_s // 10).astype(int))
         keys = pd.MultiIndex.from_arrays([[session.session] * len(common), np.sort(common)])
         z = {name: table.reindex(keys).to_numpy() for name, table in given.items()}
-        r, null = shift_link(z["audio"], np.nansum(chosen.counts, axis=2), blocks)
-        keep = np.linspace(0, len(null) - 1, min(n_surrogates, len(null))).astype(int)
-        by_session[session.session] = permutation_p(np.abs(r), np.abs(null[keep]))
+        r, null = shift_link(z["audio"], np.nansum(chosen.counts, axis=2), blocks, n_shifts=n_surrogates)
+        by_session[session.session] = permutation_p(np.abs(r), np.abs(null))
         signs[session.session] = np.sign(r)
         level_db = chosen.spectrogram.mean(axis=2)
-        r, null = shift_link(z["neural"], level_db - level_db.mean(axis=1, keepdims=True), blocks)
-        strongest.append(permutation_p(np.abs(r).max(axis=1), np.abs(null[keep]).max(axis=2)))
-        floors.append(1 / (1 + len(keep)))
+        level_db -= level_db.mean(axis=1, keepdims=True)
+        r, null = shift_link(z["neural"], level_db, blocks, n_shifts=n_surrogates)
+        strongest.append(permutation_p(np.abs(r).max(axis=1), np.abs(null).max(axis=2)))
+        floors.append(1 / (1 + len(null)))
     n_latents = len(embedded.columns)
     if not strongest:
         return np.full(n_latents, np.nan), by_session, signs, float("nan")

@@ -44,7 +44,8 @@ def test_links_are_found_and_means_of_bouts_are_none():
     bouts = generator.standard_normal((20, 1))[blocks] * 3
     left = generator.standard_normal((600, 2)) + bouts
     right = np.column_stack([left[:, 0] + generator.standard_normal(600), generator.standard_normal(600) + bouts[:, 0]])
-    r, null = shift_link(left, right, blocks)
+    r, null = shift_link(left, right, blocks, n_shifts=999)
+    assert len(null) == 521  # every shift of at least 40 clips
     p = (1 + (np.abs(null) >= np.abs(r)).sum(axis=0)) / (1 + len(null))
     assert p[0, 0] <= 0.01
     assert p[1, 1] > 0.05  # both follow the bouts, and nothing else
