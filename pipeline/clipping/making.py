@@ -13,6 +13,7 @@ from pipeline.clips import MISSING_COUNT, MODALITIES
 from pipeline.clock import Clock
 from pipeline.errors import InputError
 
+CLIPS_AT_ONCE = 256  # bounds the memory beside that of the clips themselves
 FEW_BOUTS = 5  # fewer cannot be dealt to three roles with any balance: time is cut instead
 
 
@@ -61,17 +62,20 @@ def make_clips(
     pooled, has_audio = pool_power(spectrogram, clock.to_audio(edge_s), n_bands=n_bands)
     windows = window_counts(counts, start_bin + first_bin, n_bins=n_bins)
     is_spikes = counts.attrs["kind"] == "spikes"
-    has_counts = (windows != MISSING_COUNT if is_spikes else np.isfinite(windows)).any((1, 2))
-    kept = np.flatnonzero(has_audio | has_counts)
-    if not len(kept):
+    has_counts = np.array([(w != MISSING_COUNT if is_spikes else np.isfinite(w)).any() for w in windows], bool)
+    kept = has_audio | has_counts
+    if not kept.any():
         raise InputError(
             "no clip holds usable sound or observed units",
             where=f"session {session!r}",
             found=f"{len(start_bin)} windows of {duration_s:g} s",
             mend="a shorter clips.duration_s, another clips.mode, or look at the spectrogram's usable frames",
         )
-    start_bin, bout = start_bin[kept], bout[kept]
-    start_s, stop_s = edge_s[kept, 0], edge_s[kept, -1]
+    if not kept.all():
+        pooled, windows, has_audio, has_counts, edge_s, bout = (
+            of_all[kept] for of_all in (pooled, windows, has_audio, has_counts, edge_s, bout)
+        )
+    start_s, stop_s = edge_s[:, 0], edge_s[:, -1]
 
     call = largest_overlap(start_s, stop_s, call_s[:, 0], call_s[:, 1])
     if mode == "continuous":
@@ -97,14 +101,16 @@ def make_clips(
             stacklevel=2,
         )
     names = calls["call"].to_numpy(int)
-    windows = windows[kept] if is_spikes else in_training_sds(windows[kept], split == "train")
-    encoding = {"units": "1", "_FillValue": np.int16(MISSING_COUNT)} if is_spikes else {"units": "SD"}
+    if is_spikes:
+        encoding = {"units": "1", "_FillValue": windows.dtype.type(MISSING_COUNT)}
+    else:
+        windows, encoding = in_training_sds(windows, split == "train"), {"units": "SD"}
     width_s = duration_s / n_frames
     return xr.Dataset(
         {
-            "spectrogram": (("clip", "frequency", "frame"), pooled[kept], {"units": "dB"}),
+            "spectrogram": (("clip", "frequency", "frame"), pooled, {"units": "dB"}),
             "counts": (("clip", "unit", "bin"), windows, encoding),
-            "present": (("clip", "modality"), np.c_[has_audio, has_counts][kept]),
+            "present": (("clip", "modality"), np.c_[has_audio, has_counts]),
             "start_s": ("clip", start_s, {"units": "s"}),
             "call": ("clip", np.where(call >= 0, names[call] if len(names) else -1, -1).astype(np.int32)),
             "bout": ("clip", bout.astype(np.int32)),
@@ -159,18 +165,25 @@ def check_frames(*, duration_s: float, n_frames: int, hop_s: float) -> None:
 def window_counts(counts: xr.Dataset, first_bin: np.ndarray, *, n_bins: int) -> np.ndarray:
     """Counts of `n_bins` bins from bin number `first_bin` of each clip, Shape (n_clips,).
 
-    Returns Shape (n_clips, n_units, n_bins): int16, or float32 for traces; MISSING_COUNT, or NaN, where the bin is not
-    valid or outside the grid.
+    Returns Shape (n_clips, n_units, n_bins): int8 where that holds them, else int16, float32 for traces; MISSING_COUNT,
+    or NaN, where the bin is not valid or outside the grid.
     """
     origin = round(float(counts["bin"].values[0]) / float(counts.attrs["bin_width_s"]))
     row = first_bin[:, np.newaxis] - origin + np.arange(n_bins)  # (n_clips, n_bins)
     inside = (row >= 0) & (row < counts.sizes["bin"])
     row = np.where(inside, row, 0)
-    missing = np.int16(MISSING_COUNT) if counts.attrs["kind"] == "spikes" else np.float32(np.nan)
-    # Only what the clips hold is copied: the recording itself may be many times larger.
-    known = counts["valid"].values[row] & inside[..., np.newaxis]
-    values = np.where(known, counts["counts"].values[row].astype(missing.dtype), missing)
-    return np.ascontiguousarray(values.transpose(0, 2, 1))
+    values, valid = counts["counts"].values, counts["valid"].values
+    if counts.attrs["kind"] == "spikes":
+        largest = values.max(initial=0)
+        missing = (np.int8 if largest <= np.iinfo(np.int8).max else np.int16)(MISSING_COUNT)
+    else:
+        missing = np.float32(np.nan)
+    windows = np.empty((len(row), values.shape[1], n_bins), missing.dtype)
+    for i in range(0, len(row), CLIPS_AT_ONCE):
+        part = slice(i, i + CLIPS_AT_ONCE)
+        known = valid[row[part]] & inside[part, :, np.newaxis]
+        windows[part] = np.where(known, values[row[part]].astype(missing.dtype), missing).transpose(0, 2, 1)
+    return windows
 
 
 def in_training_sds(traces: np.ndarray, is_training: np.ndarray) -> np.ndarray:

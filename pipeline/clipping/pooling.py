@@ -50,7 +50,7 @@ def pool_power(spectrogram: xr.Dataset, edge_s: np.ndarray, *, n_bands: int) -> 
         level_db = read_power_db(spectrogram, begin, end) - floor_db  # (frames, stored bands)
         level_db[~usable[begin:end]] = 0  # between clips only; may be NaN, which a running sum would keep
         level_db = np.add.reduceat(level_db, first_band, axis=1) / band_size
-        total = np.zeros((len(level_db) + 1, n_bands))
+        total = np.zeros((len(level_db) + 1, n_bands))  # float64: sums over the slice must keep single frames
         np.cumsum(level_db, axis=0, out=total[1:])
         first, last = start[members] - begin, stop[members] - begin  # (clips, n_frames)
         mean_db = (total[last] - total[first]) / (last - first)[:, :, np.newaxis]
