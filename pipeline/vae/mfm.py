@@ -21,14 +21,18 @@ class MFM(JointVAE):
     """sum_m lambda_m log p(x_m|z_am, z_y) + label_weight log p(y|z_y) - beta penalty + sum_S log s(z_y, z_a|x_S) / |S|.
 
     z_y: the shared latents, from the joint encoder; z_am: the private latents of m, from its own encoder. The label y
-    (`n_labels` of them, `Batch.labels`) is read from z_y by a linear layer and drops out where it is missing.
-    prior_penalty `mmd`: deterministic encoders and `mmd_weight` MMD^2(z, N(0, I)) of the whole z over the samples at
-    hand. `kl`: sampled latents and KL(q || N(0, I)) of each factor. Samples that lack a modality are not trained on.
+    (one of `labels`, e.g. call types; by their place in `Batch.labels`) is read from z_y by a linear layer and drops
+    out where it is missing. Nothing but this and the penalty asks for what is shared to be in z_y: few private latents
+    and labels both do. prior_penalty `mmd`: deterministic encoders and `mmd_weight` MMD^2(z, N(0, I)) of the whole z
+    over the samples at hand. `kl`: sampled latents and KL(q || N(0, I)) of each factor. Samples that lack a modality
+    are not trained on.
 
     s(z|x_S) is a second joint encoder, the surrogate for every subset S of the modalities: it learns z_y and the z_am
-    of the modalities m outside S by their likelihood, from codes that have no gradient. The family's posterior is the
-    encoders' where all is given and the surrogate's else, with z_am of what is given; around a deterministic code it
-    has a standard deviation of 0.1, and so have the targets of the surrogate.
+    of the modalities m outside S by their likelihood, from codes that have no gradient. With `mmd` it is deterministic
+    like the others, s = N(code, I), so that it learns E[z|x_S] and cross generation decodes that; with `kl` a sample of
+    s may lie where no code does. The family's posterior is the encoders' where all is given and the surrogate's else,
+    with z_am of what is given. A deterministic code has a standard deviation of 0.1 there, which is no uncertainty:
+    log-likelihoods that take it as the proposal are bounds from below, and loose ones.
     """
 
     needs_pairs = True
@@ -41,7 +45,7 @@ class MFM(JointVAE):
         surrogate_encoder: nn.Module,
         prior_penalty: str = "mmd",
         mmd_weight: float = 100.0,
-        n_labels: int = 0,
+        labels: Sequence[str] = (),
         label_weight: float = 1.0,
         **options,
     ):
@@ -53,17 +57,17 @@ class MFM(JointVAE):
         for name, weight in (("mmd_weight", mmd_weight), ("label_weight", label_weight)):
             if not weight >= 0:
                 raise InputError(f"mfm: {name} must be 0 or more", found=weight)
-        if n_labels < 0 or n_labels == 1:
-            raise InputError("mfm: n_labels must be 0 (none) or 2 or more", found=n_labels)
+        if len(labels) == 1 or len(set(labels)) < len(labels):
+            raise InputError("mfm: labels must be two or more that differ, or none", found=", ".join(labels))
         self.surrogate_encoder = surrogate_encoder
         self.prior_penalty = prior_penalty
         self.mmd_weight = mmd_weight
-        self.n_labels = n_labels
+        self.labels = tuple(labels)
         self.label_weight = label_weight
-        if n_labels:
+        if labels:
             like = next(self.modalities.parameters())
             self.label_head = nn.utils.skip_init(
-                nn.Linear, int(self.shared.sum()), n_labels, device=like.device, dtype=like.dtype
+                nn.Linear, int(self.shared.sum()), len(labels), device=like.device, dtype=like.dtype
             )
             for parameter in self.label_head.parameters():  # convex in it: no random start needed
                 nn.init.zeros_(parameter)
@@ -75,20 +79,18 @@ class MFM(JointVAE):
 
     @classmethod
     def default_private_dim(cls, names: list[str], latent_dim: int) -> dict[str, int]:
-        return {name: max(latent_dim // 2, 1) for name in names}
+        return {name: max(latent_dim // 4, 1) for name in names}
 
     def start(self, batches: Sequence[Batch], *, shared: bool = True) -> None:
         """Check that there are labels, where the model is to learn from them."""
-        if not self.n_labels:
+        if not self.labels:
             return
         known = [batch.labels[batch.labels >= 0] for batch in batches if batch.labels is not None]
         if not sum(len(labels) for labels in known):
-            raise InputError(
-                "mfm: no training sample has a label", found=f"n_labels: {self.n_labels}", mend="set n_labels to 0"
-            )
+            raise InputError("mfm: no training sample has one of the labels", found=", ".join(self.labels))
         highest = max(int(labels.max()) for labels in known if len(labels))
-        if highest >= self.n_labels:
-            raise InputError("mfm: a label is not below n_labels", found=highest, allowed=f"0 to {self.n_labels - 1}")
+        if highest >= len(self.labels):
+            raise InputError("mfm: more labels than were named", found=highest, allowed=f"0 to {len(self.labels) - 1}")
 
     def posterior(self, batch: Batch, given: Collection[str], generator: torch.Generator | None = None) -> Posterior:
         """By the encoders where all is given, else by the surrogate; see the class."""
@@ -106,7 +108,8 @@ class MFM(JointVAE):
                 joint = self.joint(some, names, generator)
                 found, ours = (joint[0], self._spread_of(joint[1])), ~self.shared
             else:
-                found, ours = self._surrogate(some, names, generator), ~self._unknown(names)
+                guess = self._surrogate(some, names, generator)
+                found, ours = (guess[0], self._spread_of(guess[1])), ~self._unknown(names)
             mean, log_variance = (
                 whole.index_copy(0, rows, torch.where(ours, code, other).to(whole.dtype))
                 for whole, code, other in zip((mean, log_variance), codes, found, strict=True)
@@ -120,11 +123,10 @@ class MFM(JointVAE):
         paired = batch.take(rows)
         present = self.presence(paired)
         q = self.posterior(paired, self.modalities, generator)
-        noisy = q.rsample(1, generator)[0]  # (rows, d)
-        z = q.means[0] if self.prior_penalty == "mmd" else noisy
+        z = q.means[0] if self.prior_penalty == "mmd" else q.rsample(1, generator)[0]  # (rows, d)
         terms = self.log_likelihoods(paired, z, present)
         value = self.weighted(terms)
-        if self.n_labels and paired.labels is not None:
+        if self.labels and paired.labels is not None:
             terms["label"] = self._label_log_prob(z, paired.labels)
             value = value + self.label_weight * terms["label"]
         if self.prior_penalty == "mmd":
@@ -134,7 +136,7 @@ class MFM(JointVAE):
             kls = self._kl_of_factors(q)
             terms = terms | kls
             penalty = sum(kls.values())
-        surrogates = self._surrogate_log_probs(paired, noisy.detach(), generator)
+        surrogates = self._surrogate_log_probs(paired, z.detach(), generator)
         value = value - self.beta_at(step) * penalty + sum(surrogates.values()) / len(surrogates)
         return Objective(value, terms | surrogates).spread(rows, len(batch))
 
@@ -154,6 +156,8 @@ class MFM(JointVAE):
             for names in combinations(self.modalities, size):
                 wanted = self._unknown(names)
                 mean, log_variance = self._surrogate(batch, names, generator)
+                if self.prior_penalty == "mmd":
+                    log_variance = torch.zeros_like(mean)
                 found["surrogate_" + "+".join(names)] = normal_log_prob(
                     codes[:, wanted], mean[:, wanted], log_variance[:, wanted]
                 )

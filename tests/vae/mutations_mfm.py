@@ -1,13 +1,18 @@
 """Faults planted in pipeline/vae/mfm.py, each of which tests/vae/test_mfm.py must notice."""
 
 MUTATIONS = [
-    ("noisy.detach()", "noisy", "gradient from the surrogate into its targets"),
+    ("paired, z.detach(), generator", "paired, z, generator", "gradient from the surrogate into its targets"),
     ("self.beta_at(step) * penalty", "penalty", "penalty not annealed"),
     ("self.beta_at(step) * penalty", "0.0", "penalty dropped"),
     ('penalty = self.mmd_weight * terms["mmd"]', 'penalty = terms["mmd"]', "MMD unscaled"),
     ("penalty = sum(kls.values())", 'penalty = kls["kl_shared"]', "KL of the private factors dropped"),
-    ('z = q.means[0] if self.prior_penalty == "mmd" else noisy', "z = noisy", "codes that are not deterministic"),
-    ('z = q.means[0] if self.prior_penalty == "mmd" else noisy', "z = q.means[0]", "latents that are not sampled"),
+    (
+        'z = q.means[0] if self.prior_penalty == "mmd" else q.rs',
+        'z = q.means[0] if self.prior_penalty == "kl" else q.rs',
+        "codes that are sampled, latents that are not",
+    ),
+    ("log_variance = torch.zeros_like(mean)", "pass", "a surrogate that is not deterministic"),
+    ("(guess[0], self._spread_of(guess[1]))", "guess", "width of the surrogate's codes"),
     ("squared_mmd(z, torch.randn", "squared_mmd(z[:, self.shared], torch.randn", "MMD of z_y alone"),
     ("sum(1) / (n - 1)", "sum(1) / n", "biased MMD"),
     ("apart = 1 - torch.eye(n, device=z.device, dtype=z.dtype)", "apart = 1", "diagonal in the MMD"),

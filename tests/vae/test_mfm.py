@@ -14,7 +14,7 @@ from pipeline.errors import InputError
 from pipeline.training import _Forward
 from pipeline.vae.mfm import KERNEL_SCALES, MFM, squared_mmd
 
-BETA, LABELS = 0.6, np.array([0, 2, -1, 1, 1, -1])
+BETA, LABELS, KINDS = 0.6, np.array([0, 2, -1, 1, 1, -1]), ("low", "high", "step")
 
 
 class Reader(nn.Module):
@@ -75,18 +75,17 @@ def by_hand(model, setting, xs, noise, *, held=None):
     """Mean objective of whole rows, their terms, and the codes that the surrogate learns (`held` in their place)."""
     n, n_latents = len(xs[0]), model.n_latents
     data = dict(zip(model.modalities, xs, strict=True))
-    mean, log_variance = codes_of(model, xs)
-    if model.prior_penalty == "mmd":
-        log_variance = np.full_like(mean, 2 * math.log(0.1))
-    noisy = mean + np.exp(0.5 * log_variance) * torch.randn((1, n, n_latents), generator=noise).numpy()[0]
-    z = mean if model.prior_penalty == "mmd" else noisy
+    z, log_variance = codes_of(model, xs)
+    mean = z
+    if model.prior_penalty == "kl":
+        z = mean + np.exp(0.5 * log_variance) * torch.randn((1, n, n_latents), generator=noise).numpy()[0]
     terms, value = {}, 0.0
     for row, (name, modality) in enumerate(model.modalities.items()):
         d = modality.decoder
         mu = np.column_stack([z[:, :2], z[:, 2 + row]]) @ d.weight.detach().numpy().T + d.shift.detach().numpy()
         terms[name] = norm.logpdf(data[name], mu, d.log_scale.exp().item()).sum(-1)
         value += modality.weight * terms[name].mean()
-    if model.n_labels:
+    if model.labels:
         logits = z[:, :2] @ model.label_head.weight.detach().numpy().T + model.label_head.bias.detach().numpy()
         each = log_softmax(logits, -1)
         terms["label"] = np.array([each[i, y] if y >= 0 else 0 for i, y in enumerate(LABELS[:n])])
@@ -98,16 +97,17 @@ def by_hand(model, setting, xs, noise, *, held=None):
         terms["kl_shared"] = kl[:, :2].sum(-1)
         terms |= {f"kl_{name}": kl[:, 2 + row] for row, name in enumerate(model.modalities)}
         value -= BETA * sum(terms[f"kl_{name}"].mean() for name in ("shared", *model.modalities))
-    targets = noisy if held is None else held
+    targets = z if held is None else held
     subsets = [s for size in range(1, len(xs)) for s in combinations(range(len(xs)), size)]
     for subset in subsets:
         names = [setting.names[m] for m in subset]
         s_mean, s_log_variance = model.surrogate_encoder.by_hand({name: data[name] for name in names})
+        s_sd = 1.0 if model.prior_penalty == "mmd" else np.exp(0.5 * s_log_variance)
         wanted = [0, 1] + [2 + m for m in range(len(xs)) if m not in subset]
-        log_prob = norm.logpdf(targets, s_mean, np.exp(0.5 * s_log_variance))[:, wanted].sum(-1)
+        log_prob = norm.logpdf(targets, s_mean, s_sd)[:, wanted].sum(-1)
         terms["surrogate_" + "+".join(names)] = log_prob
         value += log_prob.mean() / len(subsets)
-    return value, terms, noisy
+    return value, terms, z
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +132,7 @@ def shaken(model):
     return model
 
 
-OPTIONS = {"beta": BETA, "mmd_weight": 7.0, "n_labels": 3, "label_weight": 0.8}
+OPTIONS = {"beta": BETA, "mmd_weight": 7.0, "labels": KINDS, "label_weight": 0.8}
 
 
 @pytest.mark.parametrize("penalty", ["mmd", "kl"])
@@ -215,6 +215,30 @@ def test_the_exact_posterior_gives_the_evidence(lab, generator):
     assert error < 0.02
 
 
+@pytest.mark.parametrize(("penalty", "n_samples"), [("mmd", 1), ("kl", 500)])
+def test_cross_generation_is_what_the_other_modality_tells(lab, generator, penalty, n_samples):
+    """Linear modalities with two factors in common and one each: E[x_t|x_s] is known.
+
+    With `mmd` one sample of the posterior decodes to it; with `kl` the mean of many does.
+    """
+    setting = lab(n_latents=3)
+    for part in setting.parts:
+        part.b[:], part.s = 0, 0.3
+    z = setting.rng.normal(size=(2500, 4))
+    w = [np.insert(part.w, 3 - m, 0, axis=1) for m, part in enumerate(setting.parts)]
+    xs = [z @ each.T + 0.3 * setting.rng.normal(size=(2500, len(each))) for each in w]
+    model = build(setting, prior_penalty=penalty)
+    lab.fit(model, setting.batch([x[:2000] for x in xs]), n_steps=400)
+    held_out = setting.batch([x[2000:] for x in xs])
+    for given, target in ((0, 1), (1, 0)):
+        inside = w[given] @ w[given].T + 0.09 * np.eye(len(w[given]))
+        exact = xs[given][2000:] @ np.linalg.solve(inside, w[given] @ w[target].T)
+        with torch.no_grad():
+            latents = model.posterior(held_out, [setting.names[given]]).rsample(n_samples, generator())
+            found = model.decode(latents)[setting.names[target]].mean.mean(0).numpy()
+        assert ((found - exact) ** 2).mean() < 0.1 * exact.var()
+
+
 @pytest.mark.parametrize("penalty", ["mmd", "kl"])
 def test_posterior_is_the_encoders_or_the_surrogates(lab, penalty):
     setting = lab(n_latents=3)
@@ -228,6 +252,8 @@ def test_posterior_is_the_encoders_or_the_surrogates(lab, penalty):
     for row, (given, own) in enumerate(((["m0", "m1"], [0, 1, 2, 3]), (["m0"], [2]), (["m1"], [3]))):
         data = {name: xs[setting.names.index(name)][row : row + 1] for name in given}
         mean, log_variance = (x[0].copy() for x in model.surrogate_encoder.by_hand(data))
+        if penalty == "mmd":
+            log_variance = np.full_like(mean, 2 * math.log(0.1))
         mean[own], log_variance[own] = means[row, own], log_variances[row, own]
         assert q.mean[row].detach().numpy() == pytest.approx(mean)
         assert q.variance[row].detach().numpy() == pytest.approx(np.exp(log_variance))
@@ -242,7 +268,7 @@ def test_rows_that_lack_a_modality_teach_nothing(lab, generator):
     present = np.array([[1, 1, 0, 1, 0, 1], [1, 0, 1, 1, 0, 1]], bool)
     found = []
     for filler in (float("nan"), float("inf"), 3.0):
-        model = build(setting, n_labels=3)
+        model = build(setting, labels=KINDS)
         batch = labelled(setting.batch(xs, present))
         for name in batch.data:
             batch.data[name][~batch.present[name]] = filler
@@ -260,7 +286,7 @@ def test_rows_that_lack_a_modality_teach_nothing(lab, generator):
 
 def test_labels_reach_the_objective_through_the_training(lab, generator):
     setting = lab(n_latents=3)
-    model = shaken(build(setting, n_labels=3))
+    model = shaken(build(setting, labels=KINDS))
     batch = labelled(setting.batch(setting.data(6)))
     batch.take(torch.arange(3)).to("cpu")
     _, terms = _Forward(model)(batch.data, batch.present, batch.session, batch.labels, 1.0, generator())
@@ -274,15 +300,15 @@ def test_labels_that_are_asked_for_must_be_there(lab):
     setting = lab(n_latents=3)
     batch = setting.batch(setting.data(6))
     build(setting).start([batch])
-    build(setting, n_labels=3).start([batch, labelled(batch)])
-    with pytest.raises(InputError, match="no training sample has a label"):
-        build(setting, n_labels=3).start([batch])
-    with pytest.raises(InputError, match=r"(?s)not below n_labels.*0 to 1"):
-        build(setting, n_labels=2).start([labelled(batch)])
+    build(setting, labels=KINDS).start([batch, labelled(batch)])
+    with pytest.raises(InputError, match=r"(?s)no training sample has one of the labels.*low, high, step"):
+        build(setting, labels=KINDS).start([batch])
+    with pytest.raises(InputError, match=r"(?s)more labels than were named.*0 to 1"):
+        build(setting, labels=KINDS[:2]).start([labelled(batch)])
 
 
 def test_private_latents_by_default(lab):
-    assert MFM.default_private_dim(["audio", "neural"], 8) == {"audio": 4, "neural": 4}
+    assert MFM.default_private_dim(["audio", "neural"], 8) == {"audio": 2, "neural": 2}
     assert MFM.default_private_dim(["audio"], 1) == {"audio": 1}
 
 
@@ -292,8 +318,8 @@ def test_private_latents_by_default(lab):
         {"prior_penalty": "gan"},
         {"mmd_weight": -1.0},
         {"label_weight": math.nan},
-        {"n_labels": 1},
-        {"n_labels": -2},
+        {"labels": ["low"]},
+        {"labels": ["low", "low"]},
     ],
 )
 def test_bad_options_are_told(lab, options):
