@@ -5,7 +5,9 @@ sound, both without slow drift. Overall loudness is removed from every band, so 
 is not selective.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import xarray as xr
@@ -52,6 +54,12 @@ class SoundSide:
     loudness: np.ndarray
     heard: np.ndarray
 
+    @cached_property
+    def spectra(self) -> np.ndarray:
+        """Fourier transforms of the bands with as many zeros after them, (n_bands, n_frequencies)."""
+        length = fft.next_fast_len(2 * len(self.bands), real=True)
+        return np.conj(fft.rfft(self.bands.T.astype(np.float32), n=length))
+
 
 def sound_side(power_db: np.ndarray, *, bin_width_s: float) -> SoundSide:
     """Prepare `power_db` (n_bins, n_bands; NaN: no sound)."""
@@ -73,68 +81,104 @@ def playback_selectivity(
     Statistic: maximum over lags and bands of the correlation, z-scored per band, lag and unit over the shifts.
     p = m / (N + 1). Power is the price of the window: the outer fifths of the spikes are not used by the test.
     """
-    n_bins = len(firing)
-    reach = int(n_bins * LARGEST_SHIFT_SHARE)
-    step = max(1, round(SHIFT_STEP_S / bin_width_s))
-    n_sides = max((reach - int(np.abs(lags).max(initial=0)) - 1) // step, 0)
-    shifts = step * np.arange(-n_sides, n_sides + 1)
-    window = np.zeros((n_bins, 1))
-    window[reach : n_bins - reach] = 1
-    products = _products(sound.bands, firing * window, shifts, lags)  # (n_shifts, n_lags, n_bands, n_units)
-    mean, sd = products.mean(axis=0), np.maximum(products.std(axis=0), 1e-9)
-    statistics = ((products - mean) / sd).max(axis=(1, 2))
-    p = linear_shift_p(statistics, n_sides)
-    silent = ~firing.any(axis=0) | (n_sides < 19) | ~sound.bands.any()
-    by_part = [_products(sound.bands, firing * m[:, None], np.zeros(1, int), lags)[0] for m in (part == 0, part == 1)]
-    whole = _products(sound.bands, firing, np.zeros(1, int), lags)[0]
-    shares = [max((part == 0).mean(), 1e-9), max((part == 1).mean(), 1e-9), 1.0]
-    scale = sd * np.sqrt(n_bins / max(window.sum(), 1))
-    z = [product / (scale * np.sqrt(share)) for product, share in zip([*by_part, whole], shares, strict=True)]
+    shifts, reach = _shifts(len(firing), lags, bin_width_s)
+    statistics, sd = _statistics(sound, firing, shifts, reach, lags)
+    masks = [part == 0, part == 1, np.ones(len(part), bool)]
+    shares = [max(masks[0].mean(), 1e-9), max(masks[1].mean(), 1e-9), 1.0]
+    scale = sd * np.sqrt(len(firing) / max(len(firing) - 2 * reach, 1))  # (n_lags, n_bands, n_units)
+    z = [
+        _at_lags(sound.bands, firing * mask[:, None], lags) / (scale * np.sqrt(share))
+        for mask, share in zip(masks, shares, strict=True)
+    ]
     lag, lag_a = z[2].max(axis=1).argmax(axis=0), z[0].max(axis=1).argmax(axis=0)
     units = np.arange(firing.shape[1])
     at_lag = np.stack([z[0][lag_a, :, units], z[1][lag_a, :, units], z[2][lag, :, units]])
-    inside_b = _products(sound.bands, firing * (part == 1)[:, None], shifts[np.abs(shifts) >= 4 * step], lags)
-    surrogate_z_b = inside_b[:, lag_a, :, units] / (scale * np.sqrt(shares[1]))[lag_a, :, units][:, None]
-    heard = np.array([(sound.heard & (part == k)).sum() for k in (0, 1)] + [sound.heard.sum()])
+    far = shifts[np.abs(shifts) >= 4 * max(1, round(SHIFT_STEP_S / bin_width_s))]
+    surrogate_z_b = np.empty((len(far), len(units), sound.bands.shape[1]), np.float32)
+    for band, product in enumerate(_products(sound, firing * masks[1][:, None], far, lags)):
+        surrogate_z_b[:, :, band] = product[:, lag_a, units]
+    heard = np.array([(sound.heard & mask).sum() for mask in masks])
     return Selectivity(
-        p=np.where(silent, np.nan, p),
-        p_floor=np.full(len(p), 1 / (n_sides + 1)),
-        statistic=np.where(silent, np.nan, statistics[n_sides]),
+        p=_p(statistics, sound, firing),
+        p_floor=np.full(len(units), 1 / (len(shifts) // 2 + 1)),
+        statistic=np.where(_silent(statistics, sound, firing), np.nan, statistics[len(shifts) // 2]),
         z_threshold=np.quantile(statistics, 0.95, axis=0),
         lag=refined_lag(z[2].transpose(1, 0, 2), lags),
         lag_a=refined_lag(z[0].transpose(1, 0, 2), lags),
         z=at_lag,
-        surrogate_z_b=surrogate_z_b.transpose(1, 0, 2),
+        surrogate_z_b=surrogate_z_b / (scale * np.sqrt(shares[1]))[lag_a, :, units],
         sound_bins=np.repeat(heard[:, None], sound.bands.shape[1], axis=1),
     )
 
 
-def _products(bands, firing, shifts, lags):
-    """sum_t band[t - lag - shift] firing[t], shape (n_shifts, n_lags, n_bands, n_units); zeros beyond the ends."""
-    n_bins = len(bands)
-    length = fft.next_fast_len(2 * n_bins, real=True)
+def playback_p(sound: SoundSide, firing: np.ndarray, *, lags: np.ndarray, bin_width_s: float) -> np.ndarray:
+    """The p values (n_units,) alone of `playback_selectivity`."""
+    shifts, reach = _shifts(len(firing), lags, bin_width_s)
+    return _p(_statistics(sound, firing, shifts, reach, lags)[0], sound, firing)
+
+
+def _shifts(n_bins: int, lags: np.ndarray, bin_width_s: float) -> tuple[np.ndarray, int]:
+    """Shifts in bins, no shift in the middle, and how many bins at each end of the spikes they leave out."""
+    reach = int(n_bins * LARGEST_SHIFT_SHARE)
+    step = max(1, round(SHIFT_STEP_S / bin_width_s))
+    n_sides = max((reach - int(np.abs(lags).max(initial=0)) - 1) // step, 0)
+    return step * np.arange(-n_sides, n_sides + 1), reach
+
+
+def _statistics(sound, firing, shifts, reach: int, lags) -> tuple[np.ndarray, np.ndarray]:
+    """Largest z at each shift, (n_shifts, n_units), and the SD over shifts, (n_lags, n_bands, n_units)."""
+    window = np.zeros((len(firing), 1))
+    window[reach : len(firing) - reach] = 1
+    largest = np.full((len(shifts), firing.shape[1]), -np.inf)
+    sds = []
+    for product in _products(sound, firing * window, shifts, lags):
+        sds.append(np.maximum(product.std(axis=0), 1e-9))
+        np.maximum(largest, ((product - product.mean(axis=0)) / sds[-1]).max(axis=1), out=largest)
+    return largest, np.stack(sds, axis=1)
+
+
+def _silent(statistics, sound, firing):
+    return ~firing.any(axis=0) | (len(statistics) // 2 < 19) | ~sound.bands.any()
+
+
+def _p(statistics, sound, firing):
+    return np.where(_silent(statistics, sound, firing), np.nan, linear_shift_p(statistics, len(statistics) // 2))
+
+
+def _products(sound: SoundSide, firing, shifts, lags) -> Iterator[np.ndarray]:
+    """For each band sum_t band[t - lag - shift] firing[t], (n_shifts, n_lags, n_units); zeros beyond the ends."""
+    length = fft.next_fast_len(2 * len(firing), real=True)
     at = (shifts[:, None] + lags) % length
-    firing_spectrum = fft.rfft(firing, n=length, axis=0)
-    out = np.empty((*at.shape, bands.shape[1], firing.shape[1]), np.float32)
-    for band in range(bands.shape[1]):
-        spectrum = np.conj(fft.rfft(bands[:, band], n=length))[:, None] * firing_spectrum
-        out[:, :, band] = fft.irfft(spectrum, n=length, axis=0)[at]
-    return out
+    spectrum = fft.rfft(firing.T.astype(np.float32), n=length)
+    for band in sound.spectra:
+        yield np.moveaxis(fft.irfft(band * spectrum, n=length)[:, at], 0, -1)
 
 
-def block_sums(sound: SoundSide, firing: np.ndarray, *, lag: np.ndarray, bin_width_s: float):
-    """Per block of 10 s: response (n_blocks, n_units, n_bands), each unit at its `lag` in bins, and first bins."""
-    size = max(1, round(BLOCK_S / bin_width_s))
-    starts = np.arange(0, len(firing), size)
+def _at_lags(bands: np.ndarray, firing: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    """The same without a shift, (n_lags, n_bands, n_units)."""
+    n = len(bands)
+    return np.stack([bands[max(-lag, 0) : n - max(lag, 0)].T @ firing[max(lag, 0) : n - max(-lag, 0)] for lag in lags])
+
+
+def block_starts(n_bins: int, *, bin_width_s: float) -> np.ndarray:
+    """First bins of the blocks of 10 s, shape (n_blocks,)."""
+    return np.arange(0, n_bins, max(1, round(BLOCK_S / bin_width_s)))
+
+
+def block_sums(sound: SoundSide, firing: np.ndarray, *, lag: np.ndarray, bin_width_s: float) -> np.ndarray:
+    """Responses per block of 10 s, (n_blocks, n_units, n_bands), each unit at its `lag` in bins, rounded."""
+    starts = block_starts(len(firing), bin_width_s=bin_width_s)
+    stops = np.append(starts[1:], len(firing))
     response = np.empty((len(starts), firing.shape[1], sound.bands.shape[1]))
-    for value in np.unique(lag):
+    whole_lag = np.rint(lag).astype(int)
+    for value in np.unique(whole_lag):
         moved = np.zeros_like(sound.bands)
         if value >= 0:
             moved[value:] = sound.bands[: len(moved) - value]
         else:
             moved[:value] = sound.bands[-value:]
-        units = np.flatnonzero(lag == value)
-        for block, start in enumerate(starts):
-            rows = slice(start, start + size)
-            response[block, units] = firing[rows, units].T @ moved[rows]
-    return response, starts
+        units = np.flatnonzero(whole_lag == value)
+        chosen = firing[:, units]
+        for block, (start, stop) in enumerate(zip(starts, stops, strict=True)):
+            response[block, units] = chosen[start:stop].T @ moved[start:stop]
+    return response

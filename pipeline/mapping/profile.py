@@ -11,11 +11,12 @@ from pipeline.mapping import playback
 from pipeline.mapping.controls import CONTROLS, control_shifts
 from pipeline.mapping.nulls import without_drift
 from pipeline.mapping.responses import CallBins, Nuisance, locate_calls, smoothed
-from pipeline.mapping.tuning import MIN_SOUND_S, band_p, band_selectivity, bout_parts, bout_sums
+from pipeline.mapping.tuning import MIN_SOUND_S, Selectivity, band_p, band_selectivity, bout_parts, bout_sums
 from pipeline.mapping.tuning_file import Counts, Curves, Options, tuning_dataset, untested_dataset
 from pipeline.mapping.vocal import SLOWEST_S, Modulation, vocal_modulation
 
 SMOOTHING_SD_S = 0.02
+PLAYBACK_UNITS_AT_ONCE = 16  # bounds memory: some thirty times n_bins x PLAYBACK_UNITS_AT_ONCE x 8 bytes
 LAG_STEP_S = 0.02  # responses are smoothed by as much: finer lags would only repeat each other
 
 
@@ -99,23 +100,27 @@ def profile_playback(
     role = np.select([clip_split == "train", np.isin(clip_split, ["validation", "test"])], [0, 1], 2)
     part = _part_of_bins(units.start_s, clip_start_s, role, clip_duration_s=clip_duration_s)
     lags = options.lags(dt, step_s=LAG_STEP_S)
-    firing = without_drift(units.counts, units.valid, bin_width_s=dt, shortest_period_s=SLOWEST_S)
-
-    def test(values):
-        return playback.playback_selectivity(sound, values, part, lags=lags, bin_width_s=dt)
-
-    found = test(firing)
-    scale = units.scale(units.mean)
-    curves = []
-    for lag in (found.lag_a, found.lag):
-        response, starts = playback.block_sums(sound, firing, lag=np.rint(lag).astype(int), bin_width_s=dt)
-        size = np.diff(np.append(starts, len(firing)))
-        gram = size[:, None, None] * np.eye(response.shape[2] + 1)  # each band by itself: bands have unit variance
-        curves.append(Curves(np.pad(response, ((0, 0), (0, 0), (0, 1))), gram, scale))
-    controlled = {
-        name: [test(np.roll(v, shift, axis=0)).p for shift in control_shifts(len(firing), bin_width_s=dt, n_shifts=2)]
-        for name, v in (("neural_shifted", firing), ("time_reversed", firing[::-1]))
-    }
+    shared = {"lags": lags, "bin_width_s": dt}
+    shifts = control_shifts(len(part), bin_width_s=dt, n_shifts=2)
+    found, responses, p_values = [], [], []
+    for begin in range(0, len(units.unit_ids), PLAYBACK_UNITS_AT_ONCE):
+        some = slice(begin, begin + PLAYBACK_UNITS_AT_ONCE)
+        firing = without_drift(units.counts[:, some], units.valid[:, some], bin_width_s=dt, shortest_period_s=SLOWEST_S)
+        one = playback.playback_selectivity(sound, firing, part, **shared)
+        sums = [playback.block_sums(sound, firing, lag=lag, bin_width_s=dt) for lag in (one.lag_a, one.lag)]
+        moved = [np.roll(side, shift, axis=0) for side in (firing, firing[::-1]) for shift in shifts]
+        found.append(one)
+        responses.append(sums)
+        p_values.append([playback.playback_p(sound, side, **shared) for side in moved])
+    controlled = [np.concatenate(draw) for draw in zip(*p_values, strict=True)]
+    controlled = {"neural_shifted": controlled[: len(shifts)], "time_reversed": controlled[len(shifts) :]}
+    starts = playback.block_starts(len(part), bin_width_s=dt)
+    size = np.diff(np.append(starts, len(part)))
+    gram = size[:, None, None] * np.eye(len(edges_hz))  # each band by itself: bands have unit variance
+    curves = [
+        Curves(np.pad(np.concatenate(parts, axis=1), ((0, 0), (0, 0), (0, 1))), gram, units.scale(units.mean))
+        for parts in zip(*responses, strict=True)
+    ]
     middle = np.minimum(starts + size // 2, len(part) - 1)
     spans = pd.DataFrame(
         {"bout": np.arange(len(starts)), "start_s": units.start_s[starts], "stop_s": units.start_s[starts] + size * dt}
@@ -124,7 +129,7 @@ def profile_playback(
     return tuning_dataset(
         units,
         modulation=modulation,
-        found=found,
+        found=Selectivity.joined(found),
         curves=tuple(curves),
         controlled=controlled,
         spans=spans,

@@ -5,7 +5,7 @@ the call whose place it takes: times, edges, levels, the bout's pitch, drift and
 pitch went with which response is broken.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,15 @@ class Selectivity:
     z: np.ndarray
     surrogate_z_b: np.ndarray
     sound_bins: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Selectivity]") -> "Selectivity":
+        """Results of some units each, as one."""
+        names = {"z": 1, "surrogate_z_b": 1} | dict.fromkeys(
+            ("p", "p_floor", "statistic", "z_threshold", "lag", "lag_a"), 0
+        )
+        joined = {name: np.concatenate([getattr(p, name) for p in parts], axis=axis) for name, axis in names.items()}
+        return cls(sound_bins=parts[0].sound_bins, **joined)
 
 
 def bout_parts(calls: CallBins, clip_start_s: np.ndarray, clip_split: np.ndarray) -> np.ndarray:
@@ -93,9 +102,9 @@ def band_selectivity(
         if n_surrogates_fine and len(again):
             p[again] = _fine_stage(whole, fine_bands, response[..., again], first, again, tested)
             p_floor[again] = 1 / (1 + n_surrogates_fine)
-        results.append({"p": p, "p_floor": p_floor} | _described(first, drawn[:, 1], lags))
-    joined = {name: np.concatenate([r[name] for r in results], axis=axis) for name, axis in _AXES.items()}
-    return Selectivity(sound_bins=sound_bins, **joined)
+        read = _described(first, drawn[:, 1], lags)
+        results.append(Selectivity(p=p, p_floor=p_floor, sound_bins=sound_bins, **read))
+    return Selectivity.joined(results)
 
 
 def band_p(
@@ -119,9 +128,6 @@ def band_p(
         for response in _responses(calls, rates, valid, nuisance, lags)
     ]
     return np.concatenate(found)
-
-
-_AXES = {"p": 0, "p_floor": 0, "statistic": 0, "z_threshold": 0, "lag": 0, "lag_a": 0, "z": 1, "surrogate_z_b": 1}
 
 
 def _responses(calls, rates, valid, nuisance, lags) -> Iterator[np.ndarray]:

@@ -1,7 +1,7 @@
 import numpy as np
 import xarray as xr
 
-from pipeline.mapping.playback import band_power_on_bins, block_sums, playback_selectivity, sound_side
+from pipeline.mapping.playback import band_power_on_bins, block_sums, playback_p, playback_selectivity, sound_side
 
 DT = 0.01
 LAGS = np.arange(-6, 7, 2)
@@ -31,11 +31,11 @@ def test_tuned_units_are_found_others_not():
     assert np.abs(found.lag[:5] - 4).max() <= 1
     for others in (found.p[5:35], found.p[35:]):
         assert (others <= 0.05).mean() <= 0.17  # 99.5 % of a binomial with 30 draws at 5 %
-    response, starts = block_sums(
-        sound, counts - counts.mean(axis=0), lag=np.rint(found.lag).astype(int), bin_width_s=DT
-    )
+    response = block_sums(sound, counts - counts.mean(axis=0), lag=found.lag, bin_width_s=DT)
     assert response.sum(axis=0)[:5].argmax(axis=1).tolist() == [2] * 5
-    assert len(starts) == 20
+    assert len(response) == 20
+    alone = playback_p(sound, counts - counts.mean(axis=0), lags=LAGS, bin_width_s=DT)
+    np.testing.assert_array_equal(alone, found.p)
 
 
 def test_bins_average_the_frames_that_fall_into_them():

@@ -3,8 +3,10 @@ import pytest
 from planted_session import BANDS_HZ, DT, EDGES_HZ, LAG_S, fire, song
 from scipy.stats import kstest
 
+from pipeline.mapping import tuning
+from pipeline.mapping.band_sums import BandSums
 from pipeline.mapping.bands import peak_bands
-from pipeline.mapping.nulls import q_values
+from pipeline.mapping.nulls import orders_within, q_values
 from pipeline.mapping.responses import Nuisance, lagged, locate_calls, smoothed
 from pipeline.mapping.tuning import band_selectivity, bout_parts, bout_sums, gains, refined_lag
 
@@ -56,6 +58,36 @@ def test_units_that_fire_to_any_call_are_no_more_often_selective_than_chance():
         assert (some <= 0.05).mean() <= 0.13  # 99.5 % of a binomial with 60 draws at 5 %
         assert kstest(some, "uniform").pvalue > 0.01
     assert (p >= 0.01).all()
+
+
+def test_units_are_tested_alike_alone_and_among_others(planted, monkeypatch):
+    everyone = select(planted.calls, planted.counts, n_fine=299)[1]
+    monkeypatch.setattr(tuning, "UNITS_AT_ONCE", 7)
+    in_parts = select(planted.calls, planted.counts, n_fine=299)[1]
+    alone = select(planted.calls, planted.counts[:, -1:], n_fine=299)[1]
+    for name in ("p", "p_floor", "lag", "lag_a"):
+        np.testing.assert_allclose(getattr(in_parts, name), getattr(everyone, name), atol=1e-3)
+        np.testing.assert_allclose(getattr(alone, name), getattr(everyone, name)[-1:], atol=1e-3)
+    np.testing.assert_allclose(in_parts.z, everyone.z, atol=1e-4)
+    np.testing.assert_allclose(in_parts.surrogate_z_b, everyone.surrogate_z_b, atol=1e-4)
+
+
+def test_band_sums_are_those_of_each_call_with_anothers_contour(planted):
+    """Against a loop over calls and bins."""
+    bins = located(planted.calls, len(planted.counts))
+    part = np.arange(len(bins.bout_id)) % 3
+    sums = BandSums(bins, EDGES_HZ, part)
+    generator = np.random.default_rng(3)
+    responses = generator.standard_normal((len(bins.bin), 2)).astype(np.float32)
+    found = sums.scores(sums.drawn_bands(3, np.random.default_rng(7)), responses)
+    order = orders_within(bins.call_bout, 3, np.random.default_rng(7))[2]
+    total, size = np.zeros((3, 20, 2)), np.zeros((3, 20, 1))
+    for row, call in enumerate(bins.call):
+        band = np.searchsorted(EDGES_HZ, bins.contour_hz[order[call], bins.position[row]], side="right") - 1
+        for where in {part[bins.bout[row]], 2}:  # its own part, and all
+            total[where, band] += responses[row]
+            size[where, band] += 1
+    np.testing.assert_allclose(found[2], total / np.sqrt(np.maximum(size, 1)), atol=1e-4)
 
 
 def test_the_onset_response_would_pass_without_its_removal():

@@ -1,0 +1,44 @@
+"""Sessions of several tiles of units, with gaps, by the way for calls and by the way for sounds that are none."""
+
+import numpy as np
+import pytest
+from planted_session import DT, EDGES_HZ
+
+from pipeline.mapping import profile
+from pipeline.mapping.tuning_file import Counts, Options
+
+OPTIONS = Options(n_surrogates=49, n_surrogates_fine=99, n_bootstrap=20, max_lag_s=0.1, seed=0, session="a")
+CLIPS = {"clip_start_s": np.arange(0, 290, 0.5), "clip_split": np.tile(["train", "train", "test"], 194)[:580]}
+
+
+def units_of(counts, valid):
+    names = [f"a|units|{i}" for i in range(counts.shape[1])]
+    return Counts(counts, valid, DT * np.arange(len(counts)), DT, names)
+
+
+def by_calls(planted, counts, valid):
+    return profile.profile_calls(
+        units_of(counts, valid), planted.calls, to_session=lambda t: t, edges_hz=EDGES_HZ, options=OPTIONS, **CLIPS
+    )
+
+
+def by_power(planted, counts, valid):
+    generator = np.random.default_rng(1)
+    power_db = np.repeat(generator.standard_normal((len(counts) // 20, 20)), 20, axis=0)
+    return profile.profile_playback(
+        units_of(counts, valid), power_db, clip_duration_s=0.2, edges_hz=EDGES_HZ, options=OPTIONS, **CLIPS
+    )
+
+
+@pytest.mark.parametrize("way", [by_calls, by_power])
+def test_what_a_unit_shows_hangs_neither_on_others_nor_on_its_invalid_bins(planted, monkeypatch, way):
+    monkeypatch.setattr(profile, "PLAYBACK_UNITS_AT_ONCE", 4)
+    counts, valid = planted.counts[:, ::6].copy(), np.ones((len(planted.counts), 7), bool)
+    valid[4000:9000, 2:] = False
+    found = way(planted, counts, valid)
+    counts[4000:9000, 2:] = 100
+    again = way(planted, counts[:, 4:], valid[:, 4:])
+    for name in ("p_vocal", "p_band", "lag_s", "peak_hz", "split_half_r", "rate_hz"):
+        np.testing.assert_allclose(again[name], found[name][4:], rtol=1e-4, err_msg=name)
+    np.testing.assert_allclose(again["bout_response"], found["bout_response"][:, 4:], atol=1e-3)
+    assert found["control_n"].values.min() >= 14
