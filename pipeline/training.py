@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from pipeline.clips import SessionClips
 from pipeline.errors import InputError
+from pipeline.memory import keep_freed_memory
 from pipeline.seeds import numpy_generator, torch_generator
 from pipeline.storage import write_table, written_whole
 from pipeline.vae.assembly import to_batch
@@ -156,6 +157,7 @@ def _fabric(accelerator: str, schedule: Schedule, threads: int) -> Fabric:
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if accelerator == "cpu":
         torch.set_num_threads(threads)
+        keep_freed_memory()
     else:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS sums in varying order
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -171,7 +173,7 @@ def _batches_of(model: MultimodalVAE, clips: Sequence[SessionClips], split: str,
     batches, left_out = [], {}
     n_present, n_first = 0, 0  # clips that hold anything, that the training can start with
     for session in clips:
-        batch = to_batch(session.where(split))
+        batch = to_batch(session.where(split), labels=model.labels)
         present = model.presence(batch)
         first, usable = model.usable(present, 0.0), model.usable(present, 1.0)
         n_present, n_first = n_present + int(present.any(0).sum()), n_first + int(first.sum())
@@ -258,13 +260,15 @@ def _optimizer(model: MultimodalVAE, schedule: Schedule) -> torch.optim.Optimize
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": schedule.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=schedule.learning_rate)
+    fused = schedule.precision != "16-mixed"  # it cannot clip gradients that are scaled for half precision
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=schedule.learning_rate, fused=fused)
 
 
 def _fingerprint(model: MultimodalVAE, training: list[Batch], schedule: Schedule, seed: int) -> str:
     """Tells this training from any other: its settings, starting weights and data."""
     digest = hashlib.sha256(json.dumps([asdict(schedule), seed, type(model).__name__, model.beta]).encode())
-    for value in (*model.state_dict().values(), *(x for batch in training for x in batch.data.values())):
+    data = [x for batch in training for x in (*batch.data.values(), batch.labels) if x is not None]
+    for value in (*model.state_dict().values(), *data):
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 

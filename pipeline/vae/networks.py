@@ -274,11 +274,12 @@ class CountDecoder(PerSession):
         key = self.key(session)
         frames = self.frame(frames)  # (..., t, f)
         response = torch.einsum("fk,kbt->fbt", self.kernel, self.lag_basis)
-        factors = torch.einsum("...tf,fbt->...fb", frames, response)
-        drive = self.read_out[key] @ factors + self.bias[key].unsqueeze(-1)  # (..., u, bin)
-        if self.log_link:
-            drive = MAX_LOG_COUNT - functional.softplus(MAX_LOG_COUNT - drive)
-        parameters = {"log_mean" if self.log_link else "mean": drive}
+        factors = torch.einsum("...tf,fbt->...bf", frames, response)
+        if self.log_link:  # never above MAX_LOG_COUNT
+            gap = functional.linear(factors, -self.read_out[key], MAX_LOG_COUNT - self.bias[key])  # (..., bin, u)
+            parameters = {"log_mean": MAX_LOG_COUNT - functional.softplus(gap).mT}
+        else:
+            parameters = {"mean": functional.linear(factors, self.read_out[key], self.bias[key]).mT}
         if self.spread:
             parameters[self.spread] = self.log_spread[key].unsqueeze(-1)
         return parameters

@@ -36,6 +36,7 @@ class Gaussian(Likelihood):
         residual = mean - target
         if some:
             residual = residual.masked_fill(missing, 0)
+        squared = self.over_features(residual * residual)
         n_seen = self.over_features((~missing).to(residual.dtype))
         constant = n_seen * (self.log_scale + 0.5 * math.log(2 * math.pi))
-        return -0.5 * torch.exp(-2 * self.log_scale) * self.over_features(residual.square()) - constant
+        return -0.5 * torch.exp(-2 * self.log_scale) * squared - constant

@@ -19,3 +19,10 @@ class Poisson(Likelihood):
 
     def element_log_prob(self, x: Tensor) -> Tensor:
         return x * self.log_mean - torch.exp(self.log_mean) - torch.lgamma(x + 1)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """As the sum over elements, in few passes over what has the axes of all samples: it is called in every step."""
+        if torch.isnan(x).any():
+            return super().log_prob(x)
+        drawn = self.over_features(x * self.log_mean) - self.over_features(torch.exp(self.log_mean))
+        return drawn - self.over_features(torch.lgamma(x + 1))
