@@ -21,7 +21,8 @@ class SessionClips:
     `counts`       Shape (n_clips, n_units, n_bins), float32; NaN where the bin is missing. By `kind`: "spikes", their
                    number in a bin; "traces" (calcium, band power of LFP), less their mean over training, in SDs.
     `present`      Shape (n_clips, 2), bool: audio, neural; neural is present if at least one count is.
-    `start_s`      Shape (n_clips,), session seconds; `call`, `bout` (-1: none) and `split` likewise.
+    `start_s`      Shape (n_clips,), session seconds; `call`, `bout` (-1: none), `split` and `label` (of the call, ""
+                   where there is none; by default of all) likewise.
     `frame_s`, `bin_s`  seconds after the clip's start: frame centres and bin starts.
     """
 
@@ -40,6 +41,11 @@ class SessionClips:
     bin_s: np.ndarray
     bin_width_s: float
     kind: str = "spikes"
+    label: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.label is None:
+            self.label = np.full(len(self), "")
 
     def __len__(self) -> int:
         return len(self.start_s)
@@ -50,7 +56,7 @@ class SessionClips:
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "SessionClips":
         """The clips at `indices`, in that order."""
-        names = ("spectrogram", "counts", "present", "start_s", "call", "bout", "split")
+        names = ("spectrogram", "counts", "present", "start_s", "call", "bout", "split", "label")
         return replace(self, **{name: getattr(self, name)[indices] for name in names})
 
 
@@ -80,4 +86,5 @@ def read_clips(path: str | Path) -> SessionClips:
         bin_s=clips["bin"].values.astype(float),
         bin_width_s=float(clips.attrs["bin_width_s"]),
         kind=str(clips.attrs["kind"]),
+        label=clips["label"].values.astype(str) if "label" in clips else None,
     )

@@ -104,6 +104,7 @@ class Clips(Section):
     stride_s: float = Field(0.05, gt=0, description="time between clips (not for mode: call), s")
     n_bands: int = Field(32, ge=2, le=512, description="bands of a clip's spectrogram")
     n_frames: int = Field(32, ge=2, le=1024, description="frames of a clip's spectrogram")
+    label: str = Field("label", description="column of calls.parquet that labels clips; mfm learns from labels")
     counts: CountWindow = CountWindow()
     split: Split = Split()
 

@@ -38,6 +38,7 @@ def test_a_split_keeps_all_that_belongs_to_a_clip_together():
 
 def test_clips_are_taken_in_the_order_asked_for():
     np.testing.assert_array_equal(clips_of(6).take([5, 0, 5]).start_s, [0.5, 0.0, 0.5])
+    assert clips_of(6).take([5, 0, 5]).label.tolist() == [""] * 3
 
 
 def test_other_files_are_refused(tmp_path):

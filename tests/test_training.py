@@ -271,6 +271,21 @@ def test_the_second_stage_goes_on_from_the_first(tmp_path):
     assert history["neural_bits"][:12].max() < 0.02
 
 
+def test_labels_are_learnt(tmp_path):
+    clips = [make_clips(n=300)]
+    pitch = clips[0].spectrogram.mean(2).argmax(1)
+    clips[0].label = np.where(pitch < 4, "low", "high")
+    clips[0].label[::3] = ""
+    model, spec = build(clips, "mfm", options={"label_weight": 20.0})
+    assert spec["options"]["labels"] == ["high", "low"]
+    history = fit(model, clips, tmp_path, max_epochs=20, patience=20)
+    chance = np.log(0.5) * (clips[0].where("validation").label != "").mean()
+    assert history["train_label"].iloc[0] < 0.9 * chance
+    assert history["validation_label"].iloc[-1] > 0.6 * chance
+    without, _ = build([replace(clips[0], label=None)], "mfm")
+    assert "validation_label" not in fit(without, clips, tmp_path / "none", max_epochs=1)
+
+
 @pytest.mark.parametrize("name", ["audio", "neural"])
 def test_a_single_modality_is_enough(tmp_path, name):
     clips = [make_clips(modalities=(name,))]

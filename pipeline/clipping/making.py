@@ -33,17 +33,20 @@ def make_clips(
     validation_fraction: float,
     test_fraction: float,
     guard_s: float,
+    label: str,
     seed: int,
 ) -> xr.Dataset:
     """The clips of one session, as written to clips.nc.
 
     `spectrogram` may be open lazily: it is read by slices. `mode`: 'sliding' windows inside bouts, one window round
     each 'call', or 'continuous' windows over the whole recording; a session without audio always has the last.
-    Clips start on the grid of the counts. Counts are those from `pre_s` before the clip to `post_s` after it.
+    Clips start on the grid of the counts. Counts are those from `pre_s` before the clip to `post_s` after it. `label`:
+    the column of `calls` that labels a clip, by the call that fills most of it.
 
     Guards are shortened, with a warning, where the session is too short for `guard_s`.
 
-    Raises InputError where there are no clips, or none for training, validation or test.
+    Raises InputError where there are no clips, or none for training, validation or test, or where `label` is no column
+    of text or whole numbers.
     """
     session = str(counts.attrs["session"])
     bin_width_s = float(counts.attrs["bin_width_s"])
@@ -51,6 +54,7 @@ def make_clips(
     check_frames(duration_s=duration_s, n_frames=n_frames, hop_s=float(spectrogram.attrs["hop_s"]))
     clock = Clock.from_dataset(counts)
     calls = calls.sort_values("start_s", kind="stable", ignore_index=True)
+    labels = _labels(calls, label)
     call_s = clock.to_session(calls[["start_s", "stop_s"]].to_numpy(float))  # (n_calls, 2)
     if not spectrogram.sizes["time"]:
         mode = "continuous"
@@ -115,6 +119,7 @@ def make_clips(
             "call": ("clip", np.where(call >= 0, names[call] if len(names) else -1, -1).astype(np.int32)),
             "bout": ("clip", bout.astype(np.int32)),
             "split": ("clip", split),
+            "label": ("clip", np.append(labels, "")[call]),
         },
         coords={
             "frequency": ("frequency", pooled_frequency_hz(spectrogram, n_bands=n_bands), {"units": "Hz"}),
@@ -133,6 +138,15 @@ def make_clips(
             "guard_s": used_guard_s,
         },
     )
+
+
+def _labels(calls: pd.DataFrame, column: str) -> np.ndarray:
+    """What a column says of each call as text, "" where nothing, Shape (n_calls,)."""
+    kinds = {name: pd.api.types.infer_dtype(calls[name], skipna=True) for name in calls}
+    allowed = [name for name, kind in kinds.items() if kind in ("string", "integer", "boolean", "categorical", "empty")]
+    if column not in allowed:
+        raise InputError("no such column of labels in the calls", where="clips.label", found=column, allowed=allowed)
+    return np.array(["" if pd.isna(value) else str(value) for value in calls[column]], dtype=str)
 
 
 def count_window(*, duration_s: float, pre_s: float, post_s: float, bin_width_s: float) -> tuple[int, int]:

@@ -33,6 +33,7 @@ def run(args, config):
             validation_fraction=chosen.split.validation_fraction,
             test_fraction=chosen.split.test_fraction,
             guard_s=chosen.split.guard_s,
+            label=chosen.label,
             seed=config.seed,
         )
     # of sound nothing is written compressed, since models read it often; of a session without any, all is NaN

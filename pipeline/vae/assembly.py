@@ -123,7 +123,8 @@ def standardise(model: MultimodalVAE, clips: Sequence[SessionClips], sessions: S
 
     With `sessions`, only what belongs to those sessions' units.
     """
-    model.start([to_batch(c) for c in clips if sessions is None or c.session in sessions], shared=sessions is None)
+    chosen = [c for c in clips if sessions is None or c.session in sessions]
+    model.start([to_batch(c, labels=model.labels) for c in chosen], shared=sessions is None)
     if "audio" in model.modalities and sessions is None:
         heard = np.concatenate([c.spectrogram[c.present[:, 0]] for c in clips])  # (n, f, t)
         center = np.nanmean(heard, axis=(0, 2), dtype=np.float64)[:, None]
@@ -207,8 +208,17 @@ def add_sessions(
     return model, spec, new
 
 
-def to_batch(clips: SessionClips, indices: Sequence[int] | np.ndarray | None = None, device: str = "cpu") -> Batch:
-    """The clips, or those at `indices`, as tensors on `device`; a session without units has no neural data."""
+def to_batch(
+    clips: SessionClips,
+    indices: Sequence[int] | np.ndarray | None = None,
+    device: str = "cpu",
+    *,
+    labels: Sequence[str] = (),
+) -> Batch:
+    """The clips, or those at `indices`, as tensors on `device`; a session without units has no neural data.
+
+    Where a model learns `labels`, the batch has each clip's place in them, -1 for any other label and for none.
+    """
     chosen = clips if indices is None else clips.take(np.asarray(indices))
 
     def tensor(x: np.ndarray) -> Tensor:
@@ -219,4 +229,6 @@ def to_batch(clips: SessionClips, indices: Sequence[int] | np.ndarray | None = N
     if clips.unit_ids:
         data["neural"] = tensor(chosen.counts.astype(np.float32, copy=False))
         present["neural"] = tensor(chosen.present[:, 1].astype(bool))
-    return Batch(data, present, chosen.session)
+    places = {label: place for place, label in enumerate(labels)}
+    known = tensor(np.array([places.get(str(label), -1) for label in chosen.label], int)) if places else None
+    return Batch(data, present, chosen.session, known)

@@ -95,6 +95,7 @@ class MultimodalVAE(nn.Module):
     needs_pairs = False  # whether samples with a missing modality cannot be trained on
     needs_joint_encoder = False  # whether the constructor takes a `joint_encoder` of all modalities
     needs_surrogate_encoder = False  # whether it takes another such network, `surrogate_encoder`
+    labels: Sequence[str] = ()  # those that it learns; `Batch.labels` are places in here
 
     def __init__(
         self,

@@ -51,8 +51,8 @@ def describe(
 ) -> dict[str, Any]:
     """The spec of a model for these clips; a modality that no clip holds is left out.
 
-    Raises InputError where the sessions' clips differ in shape or kind, the likelihood is not for that kind, or an
-    option is not the family's.
+    Raises InputError where the sessions' clips differ in shape or kind, the likelihood is not for that kind, an option
+    is not the family's, or no clip has a label that is asked for.
     """
     check_geometry(clips)
     kind = _common_kind(clips)
@@ -68,6 +68,8 @@ def describe(
     _check_options(family, options)
     first = clips[0]
     modalities = [m for row, m in enumerate(("audio", "neural")) if any(c.present[:, row].any() for c in clips)]
+    if "labels" in _known_options(family):
+        options = options | {"labels": _labels(clips, options.get("labels"), where=f"models.options.{family}.labels")}
     private = family_class(family).default_private_dim(modalities, latent_dim)
     if private and options.get("private_dim") is None:
         options = options | {"private_dim": private}
@@ -150,14 +152,37 @@ def _common_kind(clips: Sequence[SessionClips]) -> str:
     return next(iter(kinds), "spikes")
 
 
-def _check_options(family: str, options: dict[str, Any]) -> None:
+def _labels(clips: Sequence[SessionClips], chosen: list[str] | None, *, where: str) -> list[str]:
+    """The labels to learn: those `chosen`, else all that the clips have; none where that is one."""
+    found = sorted({str(label) for session in clips for label in session.label} - {""})
+    if chosen is None:
+        return found if len(found) > 1 else []
+    if not isinstance(chosen, list):
+        raise InputError("labels are a list", where=where, found=chosen, allowed="e.g. [up, down]; [] for none")
+    for label in chosen:
+        if str(label) not in found:
+            raise InputError(
+                "no training clip has this label",
+                where=where,
+                found=label,
+                allowed=found or "none, since no call has a label",
+                mend="choose labels that the calls have (clips.label names their column), or [] for none",
+            )
+    return [str(label) for label in chosen]
+
+
+def _known_options(family: str) -> set[str]:
     known: set[str] = set()
     for cls in family_class(family).__mro__:
         parameters = inspect.signature(cls.__init__).parameters.values()
         known |= {p.name for p in parameters if p.kind == p.KEYWORD_ONLY}
         if not any(p.kind == p.VAR_KEYWORD for p in parameters):
             break
-    known -= {"latent_dim", "beta", "warmup_fraction", "joint_encoder", "surrogate_encoder"}
+    return known - {"latent_dim", "beta", "warmup_fraction", "joint_encoder", "surrogate_encoder"}
+
+
+def _check_options(family: str, options: dict[str, Any]) -> None:
+    known = _known_options(family)
     for name in options:
         if name not in known:
             raise InputError(f"models.options.{family}: unknown option", found=name, allowed=sorted(known))

@@ -71,6 +71,7 @@ def calls_of():
     def _make(rows=()):
         table = pd.DataFrame(rows, columns=["start_s", "stop_s", "bout"]).astype({"start_s": float, "stop_s": float})
         table.insert(0, "call", np.arange(len(table)))
+        table["label"] = ""
         return table.astype({"bout": int})
 
     return _make

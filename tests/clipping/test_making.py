@@ -19,6 +19,7 @@ SETTINGS = {
     "validation_fraction": 0.2,
     "test_fraction": 0.2,
     "guard_s": 0.5,
+    "label": "label",
     "seed": 0,
 }
 NOISE = np.random.default_rng(0).normal(-80, 1, (40_000, 16))  # 40 s
@@ -250,3 +251,29 @@ def test_a_short_session_gets_shorter_guards_and_says_so(session):
         clips = make(session, guard_s=30.0)
     assert 0 < clips.attrs["guard_s"] < 30
     assert set(clips["split"].values) >= {"train", "validation", "test"}
+
+
+def test_a_clip_has_the_label_of_its_call(session, tmp_path):
+    calls = session["calls"].sample(frac=1, random_state=0)
+    calls["label"] = [None if call == 3 else f"kind {call % 4}" for call in calls["call"]]
+    calls["n_jumps"] = calls["call"] % 2
+    write_dataset(make(session | {"calls": calls}, mode="continuous"), tmp_path / "clips.nc")
+    clips = read_clips(tmp_path / "clips.nc")
+    assert {-1, 3} < set(clips.call)
+    for call, label in zip(clips.call, clips.label, strict=True):
+        assert label == ("" if call in (-1, 3) else f"kind {call % 4}")
+    test = clips.where("test")
+    assert (test.label == clips.label[clips.split == "test"]).all()
+    jumps = make(session | {"calls": calls}, label="n_jumps")
+    call = jumps["call"].values
+    assert (jumps["label"].values == np.where(call < 0, "", (call % 2).astype(str))).all()
+
+
+@pytest.mark.parametrize(("column", "nearest"), [("lable", "label"), ("n_jump", "n_jumps"), ("start_s", None)])
+def test_an_unknown_column_of_labels_is_told_with_the_nearest(session, column, nearest):
+    session["calls"]["n_jumps"] = 0
+    with pytest.raises(
+        InputError, match=r"(?s)no such column of labels.*clips\.label.*call, bout, label, n_jumps"
+    ) as told:
+        make(session, label=column)
+    assert nearest is None or f"nearest: {nearest}" in str(told.value)

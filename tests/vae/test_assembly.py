@@ -58,6 +58,45 @@ def make_clips(session="mouse.1", n=30, n_units=4, n_bins=6, seed=0):
     )
 
 
+def labelled():
+    """Clips of two sessions; one has labels."""
+    first, second = make_clips(), make_clips("mouse2")
+    return [replace(first, label=np.array(["up", "", "down"] * 10)), second]
+
+
+def test_labels_of_calls_reach_the_model(monkeypatch):
+    clips = labelled()
+    seen = {}
+    spec = describe(clips, **(SPEC | {"family": "mfm"}))
+    assert spec["options"]["labels"] == ["down", "up"]
+    model = assembly.assemble(spec)
+    monkeypatch.setattr(model, "start", lambda batches, shared: seen.update({b.session: b.labels for b in batches}))
+    assembly.standardise(model, clips)
+    assert seen["mouse.1"].tolist() == [1, -1, 0] * 10
+    assert seen["mouse2"].tolist() == [-1] * 30
+    assert assembly.to_batch(clips[0], [0, 2], labels=["up"]).labels.tolist() == [0, -1]
+    assert assembly.to_batch(clips[0]).labels is None
+
+
+def test_labels_are_chosen_by_name():
+    def labels_of(clips, **options):
+        return describe(clips, **(SPEC | {"family": "mfm", "options": options}))["options"]["labels"]
+
+    assert labels_of(labelled(), labels=[]) == []
+    assert labels_of([make_clips()]) == []
+    assert labels_of([replace(make_clips(), label=np.full(30, "song"))]) == []  # nothing to tell apart
+    assert labels_of(labelled(), labels=["up", "down"]) == ["up", "down"]
+    assert "labels" not in describe(labelled(), **SPEC)["options"]
+    with pytest.raises(
+        InputError, match=r"(?s)no training clip has this label.*mfm\.labels.*found: +dwn.*nearest: down"
+    ):
+        labels_of(labelled(), labels=["dwn", "up"])
+    with pytest.raises(InputError, match="none, since no call has a label"):
+        labels_of([make_clips()], labels=["down", "up"])
+    with pytest.raises(InputError, match="labels are a list"):
+        labels_of(labelled(), labels="up")
+
+
 def test_kinds_are_not_mixed_and_traces_are_no_counts():
     spikes, traces = make_clips(), replace(make_clips("mouse2"), kind="traces")
     with pytest.raises(InputError, match=r"(?s)some sessions bring spikes, others traces.*mouse2: traces"):
