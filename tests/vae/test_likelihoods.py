@@ -84,3 +84,13 @@ def test_one_scale_for_all_elements_in_any_layout():
         residual = (data - mean.detach().numpy()) / np.exp(0.4)
         assert gradient[0].numpy() == pytest.approx(np.nan_to_num(residual) / np.exp(0.4))
         assert gradient[1].item() == pytest.approx(np.nansum(residual**2 - 1))
+
+
+def test_counts_of_several_samples_in_any_layout():
+    log_mean = torch.tensor(RNG.normal(size=(2, 3, 5, 4))).mT.requires_grad_()  # as decoders return it
+    x = RNG.poisson(2.0, size=(3, 4, 5))
+    value = likelihood_class("poisson")(log_mean, feature_dims=2).log_prob(torch.tensor(x, dtype=torch.float64))
+    rate = np.exp(log_mean.detach().numpy())
+    assert value.detach().numpy() == pytest.approx(stats.poisson.logpmf(x, rate).sum((-1, -2)))
+    (gradient,) = torch.autograd.grad(value.sum(), log_mean)
+    assert gradient.numpy() == pytest.approx(x - rate)
