@@ -42,15 +42,18 @@ class BandSums:
         return self._by_part(np.bincount(self._keys(bands).ravel(), minlength=self._n_keys(bands)), bands)
 
     def scores(self, bands: np.ndarray, responses: np.ndarray) -> np.ndarray:
-        """Sums of `responses` (n, n_series), shape (n_orders, n_parts, n_bands, n_series), over the root of the sizes.
+        """Sums over the root of the sizes, which are of even variance where responses are unrelated to the pitch.
 
-        They are of even variance where responses are unrelated.
+        `responses` (n_lags, n, n_units); shape (n_orders, n_parts, n_bands, n_lags, n_units).
         """
         keys = self._keys(bands)
         ones, starts = np.ones(keys.size, np.float32), np.arange(0, keys.size + 1, len(bands), dtype=np.int32)
         picks = sparse.csc_matrix((ones, keys.ravel(), starts), shape=(self._n_keys(bands), len(keys)))
-        total = self._by_part(picks @ responses, bands)
-        total /= np.sqrt(np.maximum(self.sizes(bands), 1)).astype(np.float32)[..., None]
+        total = np.empty((len(responses), picks.shape[0], responses.shape[2]), np.float32)
+        for at_lag, response in zip(total, responses, strict=True):
+            at_lag[:] = picks @ response
+        total = self._by_part(total.swapaxes(0, 1), bands)
+        total /= np.sqrt(np.maximum(self.sizes(bands), 1)).astype(np.float32)[..., None, None]
         return total
 
     def _keys(self, bands):

@@ -37,8 +37,7 @@ def without_drift(values: np.ndarray, valid: np.ndarray, *, bin_width_s: float, 
     n = fft.next_fast_len(n_bins, real=True)  # the bins beyond the end are invalid
     order = np.arange(min(1 + int(2 * n_bins * bin_width_s / shortest_period_s), (n + 1) // 2))
     residual = np.zeros((values.shape[1], n_bins))
-    alike = [(valid[:, 0], np.arange(len(residual)))] if valid.shape[1] == 1 else same_gaps(valid)
-    for rows, columns in alike:
+    for rows, columns in same_gaps(np.broadcast_to(valid, values.shape)):
         if not rows.any():
             continue
         part = values[:, columns].T * rows.astype(float)
@@ -55,6 +54,8 @@ def without_drift(values: np.ndarray, valid: np.ndarray, *, bin_width_s: float, 
 
 def same_gaps(valid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Series of `valid` (n_bins, n_series) with equal gaps together: (valid bins (n_bins,), indices of the series)."""
+    if (valid == valid[:, :1]).all():  # nearly always, and quickly seen
+        return [(valid[:, 0], np.arange(valid.shape[1]))] if valid.shape[1] else []
     series = defaultdict(list)
     for index, column in enumerate(np.packbits(valid, axis=0).T):
         series[column.tobytes()].append(index)

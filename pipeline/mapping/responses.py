@@ -60,7 +60,7 @@ def locate_calls(calls: pd.DataFrame, *, to_session, bin_start_s: np.ndarray, bi
     length = (last - first)[rows]
     call = np.repeat(np.arange(len(rows)), length)
     since_onset = np.arange(len(call)) - np.repeat(np.cumsum(length) - length, length)
-    warped = [_warp(calls.iloc[row]) for row in rows]
+    warped = [_warp(call) for call in calls.iloc[rows].to_dict("records")]
     contour_hz = np.array([hz for hz, _ in warped]).reshape(-1, N_CONTOUR_POINTS)
     contour_db = np.array([db for _, db in warped]).reshape(-1, N_CONTOUR_POINTS)
     position = ((since_onset + 0.5) / length[call] * N_CONTOUR_POINTS).astype(int)
@@ -83,7 +83,7 @@ def locate_calls(calls: pd.DataFrame, *, to_session, bin_start_s: np.ndarray, bi
     )
 
 
-def _warp(call) -> tuple[np.ndarray, np.ndarray]:
+def _warp(call: dict) -> tuple[np.ndarray, np.ndarray]:
     """Pitch (Hz) and level (dB) of a call at N_CONTOUR_POINTS times spread evenly from its start to its stop."""
     share = (np.arange(N_CONTOUR_POINTS) + 0.5) / N_CONTOUR_POINTS
     at_s = call["start_s"] + share * (call["stop_s"] - call["start_s"])
@@ -138,28 +138,40 @@ class Nuisance:
         self.members = [_membership(group) for group in self.groups]
         level = np.column_stack([calls.level_db, calls.level_db**2, calls.duration_s[calls.call]])
         level = (level - level.mean(axis=0)) / np.maximum(level.std(axis=0), 1e-9)
-        self.covariates = self._group_free(level.astype(np.float32), np.ones_like(level, bool))
+        self.covariates = self._group_free(level.astype(np.float32), np.ones(len(level), np.float32))
 
     def remove(self, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """`values` (n, n_series) without bout means, cell means and level; 0 where not `valid`, float32."""
-        left = self._group_free(values, valid)
         gram = self.covariates.T @ self.covariates
         gram += 1e-6 * np.trace(gram) * np.eye(len(gram), dtype=gram.dtype) + 1e-9 * np.eye(len(gram))
-        left -= self.covariates @ np.linalg.solve(gram, self.covariates.T @ left).astype(np.float32)
-        left *= valid
-        return left
+        removed = np.empty(values.shape, np.float32)
+        for rows, series in same_gaps(valid):
+            weight = rows.astype(np.float32)
+            every = len(series) == len(valid.T)
+            left = self._group_free(values if every else values[:, series], weight)
+            left -= self.covariates @ np.linalg.solve(gram, self.covariates.T @ left).astype(np.float32)
+            left *= weight[:, None]
+            if every:
+                return left
+            removed[:, series] = left
+        return removed
 
-    def _group_free(self, values, valid):
-        if (valid == valid[:, :1]).all():  # as nearly always: what follows is then quicker
-            valid = valid[:, :1]
-        weight = valid.astype(np.float32)
-        left = np.multiply(values, weight, dtype=np.float32)
-        sizes = [np.maximum(member @ weight, 1) for member in self.members]
+    def _group_free(self, values, weight):
+        """`values` (n, n_series), of `weight` (n,) 1 or 0, without bout means and cell means, by alternating fits."""
+        left = np.multiply(values, weight[:, None], dtype=np.float32)
+        bouts, cells = self.members
+        # the means to remove follow from sums over bouts and cells, and from how many bins each two have in common
+        shape = (bouts.shape[0], cells.shape[0])
+        both = np.ravel_multi_index(self.groups, shape)
+        shared = np.bincount(both, weight, minlength=np.prod(shape)).reshape(shape).astype(np.float32)
+        sums, sizes = (bouts @ left, cells @ left), [np.maximum(m @ weight, 1)[:, None] for m in self.members]
+        of_cells = np.zeros_like(sums[1])
         for _ in range(N_SWEEPS):
-            for group, member, size in zip(self.groups, self.members, sizes, strict=True):
-                mean = ((member @ left) / size)[group]
-                mean *= weight
-                left -= mean
+            of_bouts = (sums[0] - shared @ of_cells) / sizes[0]
+            of_cells = (sums[1] - shared.T @ of_bouts) / sizes[1]
+        for means, group in zip((of_bouts, of_cells), self.groups, strict=True):
+            left -= means[group]
+        left *= weight[:, None]
         return left
 
 

@@ -100,7 +100,7 @@ def band_selectivity(
         p, p_floor = first.p, np.full(len(first.p), 1 / (1 + n_surrogates))
         again = np.flatnonzero(p <= FINE_STAGE_P)
         if n_surrogates_fine and len(again):
-            p[again] = _fine_stage(whole, fine_bands, response[..., again], first, again, tested)
+            p[again] = _fine_stage(whole, fine_bands, response.take(again, axis=-1), first, again, tested)
             p_floor[again] = 1 / (1 + n_surrogates_fine)
         read = _described(first, drawn[:, 1], lags)
         results.append(Selectivity(p=p, p_floor=p_floor, sound_bins=sound_bins, **read))
@@ -131,25 +131,24 @@ def band_p(
 
 
 def _responses(calls, rates, valid, nuisance, lags) -> Iterator[np.ndarray]:
-    """Responses without nuisance, (n, n_lags, n_units), of some units at a time."""
+    """Responses without nuisance, (n_lags, n, n_units), of some units at a time."""
     for begin in range(0, rates.shape[1], UNITS_AT_ONCE):
         units = slice(begin, begin + UNITS_AT_ONCE)
         some, some_valid = np.ascontiguousarray(rates[:, units]), np.ascontiguousarray(valid[:, units])
-        response = np.empty((len(calls.bin), len(lags), some.shape[1]), np.float32)
-        for index, lag in enumerate(lags):
-            response[:, index] = nuisance.remove(*lagged(some, some_valid, calls.bin, lag))
+        response = np.empty((len(lags), len(calls.bin), some.shape[1]), np.float32)
+        for at_lag, lag in zip(response, lags, strict=True):
+            at_lag[:] = nuisance.remove(*lagged(some, some_valid, calls.bin, lag))
         yield response
 
 
 def _scores(sums: BandSums, bands: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scores as they were (n_parts, n_bands, n_lags, n_units) and of surrogates (n_surrogates, ...the same)."""
-    series, shape = response.reshape(len(response), -1), response.shape[1:]
-    observed = sums.scores(sums.bands(), series)[0]
+    observed = sums.scores(sums.bands(), response)[0]
     drawn = np.empty((len(bands), *observed.shape), np.float32)
     for begin in range(0, len(bands), ORDERS_AT_ONCE):
         some = slice(begin, begin + ORDERS_AT_ONCE)
-        drawn[some] = sums.scores(bands[some], series)
-    return observed.reshape(*observed.shape[:-1], *shape), drawn.reshape(*drawn.shape[:-1], *shape)
+        drawn[some] = sums.scores(bands[some], response)
+    return observed, drawn
 
 
 @dataclass
@@ -180,13 +179,12 @@ def _first_stage(observed: np.ndarray, drawn: np.ndarray, tested: np.ndarray) ->
 
 
 def _fine_stage(sums, bands, response, first: _First, units: np.ndarray, tested: np.ndarray) -> np.ndarray:
-    """p of these `units` (indices) by fresh surrogates; `response` (n, n_lags, len(units)) is theirs."""
-    series = response.reshape(len(response), -1)
+    """p of these `units` (indices) by fresh surrogates; `response` (n_lags, n, len(units)) is theirs."""
     mean, sd, statistic = first.mean[-1][..., units][tested], first.sd[-1][..., units][tested], first.statistic[units]
     reaching = np.zeros(len(units))
     for begin in range(0, len(bands), ORDERS_AT_ONCE):
-        for scores in sums.scores(bands[begin : begin + ORDERS_AT_ONCE], series)[:, -1]:
-            reaching += _best((scores[tested].reshape(mean.shape) - mean) / sd) >= statistic
+        for scores in sums.scores(bands[begin : begin + ORDERS_AT_ONCE], response)[:, -1]:
+            reaching += _best((scores[tested] - mean) / sd) >= statistic
     return (1 + reaching) / (1 + len(bands))
 
 

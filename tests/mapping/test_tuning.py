@@ -78,14 +78,14 @@ def test_band_sums_are_those_of_each_call_with_anothers_contour(planted):
     part = np.arange(len(bins.bout_id)) % 3
     sums = BandSums(bins, EDGES_HZ, part)
     generator = np.random.default_rng(3)
-    responses = generator.standard_normal((len(bins.bin), 2)).astype(np.float32)
+    responses = generator.standard_normal((2, len(bins.bin), 1)).astype(np.float32)  # lags, bins, units
     found = sums.scores(sums.drawn_bands(3, np.random.default_rng(7)), responses)
     order = orders_within(bins.call_bout, 3, np.random.default_rng(7))[2]
-    total, size = np.zeros((3, 20, 2)), np.zeros((3, 20, 1))
+    total, size = np.zeros((3, 20, 2, 1)), np.zeros((3, 20, 1, 1))
     for row, call in enumerate(bins.call):
         band = np.searchsorted(EDGES_HZ, bins.contour_hz[order[call], bins.position[row]], side="right") - 1
         for where in {part[bins.bout[row]], 2}:  # its own part, and all
-            total[where, band] += responses[row]
+            total[where, band] += responses[:, row]
             size[where, band] += 1
     np.testing.assert_allclose(found[2], total / np.sqrt(np.maximum(size, 1)), atol=1e-4)
 
