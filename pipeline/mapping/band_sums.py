@@ -6,6 +6,7 @@ from scipy import sparse
 from pipeline.mapping.nulls import orders_within
 from pipeline.mapping.responses import CallBins
 
+WIDTHS = (1, 3, 5)  # adjacent bands that are tested together: units are mostly tuned more widely than to one
 ORDERS_AT_ONCE = 16  # each response is read once for so many orders, and their sums still fit a processor's cache
 
 
@@ -41,10 +42,14 @@ class BandSums:
         """Numbers of bins, shape (n_orders, n_parts, n_bands)."""
         return self._by_part(np.bincount(self._keys(bands).ravel(), minlength=self._n_keys(bands)), bands)
 
-    def scores(self, bands: np.ndarray, responses: np.ndarray) -> np.ndarray:
+    def scores(
+        self, bands: np.ndarray, responses: np.ndarray, *, widths: tuple[int, ...] = WIDTHS
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Sums over the root of the sizes, which are of even variance where responses are unrelated to the pitch.
 
-        `responses` (n_lags, n, n_units); shape (n_orders, n_parts, n_bands, n_lags, n_units).
+        `responses` (n_lags, n, n_units). Returns those of single bands, by part (n_orders, n_parts, n_bands, n_lags,
+        n_units), and those of all `windows` of `widths` adjacent bands, over all parts (n_orders, n_windows, n_lags,
+        n_units).
         """
         keys = self._keys(bands)
         ones, starts = np.ones(keys.size, np.float32), np.arange(0, keys.size + 1, len(bands), dtype=np.int32)
@@ -53,8 +58,11 @@ class BandSums:
         for at_lag, response in zip(total, responses, strict=True):
             at_lag[:] = picks @ response
         total = self._by_part(total.swapaxes(0, 1), bands)
-        total /= np.sqrt(np.maximum(self.sizes(bands), 1)).astype(np.float32)[..., None, None]
-        return total
+        sizes = self.sizes(bands)
+        wide, wide_sizes = (over_windows(values[:, -1], widths) for values in (total, sizes))
+        for sums, of in ((total, sizes), (wide, wide_sizes)):
+            sums /= np.sqrt(np.maximum(of, 1)).astype(np.float32)[..., None, None]
+        return total, wide
 
     def _keys(self, bands):
         """Row in the sums of each bin in each order, (n, n_orders) int32."""
@@ -71,3 +79,14 @@ class BandSums:
         if self.n_parts > 1:
             rows[:, 2] = rows.sum(axis=1)
         return rows
+
+
+def over_windows(values: np.ndarray, widths: tuple[int, ...] = WIDTHS) -> np.ndarray:
+    """Sums of `values` (n_orders, n_bands, ...) over runs of `widths` adjacent bands, (n_orders, n_windows, ...)."""
+    n_bands = values.shape[1]
+    running = np.zeros((values.shape[0], n_bands + 1, *values.shape[2:]), values.dtype)
+    np.cumsum(values, axis=1, out=running[:, 1:])
+    starts = [np.arange(max(n_bands - width + 1, 0)) for width in widths]
+    first = np.concatenate(starts)
+    stop = np.concatenate([start + width for start, width in zip(starts, widths, strict=True)])
+    return running[:, stop] - running[:, first]

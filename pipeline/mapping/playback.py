@@ -102,7 +102,6 @@ def playback_selectivity(
         p=_p(statistics, sound, firing),
         p_floor=np.full(len(units), 1 / (len(shifts) // 2 + 1)),
         statistic=np.where(_silent(statistics, sound, firing), np.nan, statistics[len(shifts) // 2]),
-        z_threshold=np.quantile(statistics, 0.95, axis=0),
         lag=refined_lag(z[2].transpose(1, 0, 2), lags),
         lag_a=refined_lag(z[0].transpose(1, 0, 2), lags),
         z=at_lag,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.mapping.band_sums import ORDERS_AT_ONCE, BandSums
+from pipeline.mapping.band_sums import ORDERS_AT_ONCE, WIDTHS, BandSums, over_windows
 from pipeline.mapping.nulls import permutation_p
 from pipeline.mapping.responses import CallBins, Nuisance, lagged
 
@@ -24,7 +24,7 @@ FINE_STAGE_P = 0.1
 class Selectivity:
     """Results of a test of band selectivity.
 
-    (n_units,): p, p_floor, statistic, z_threshold, and lag, lag_a in bins: the best lag in all data and in part A,
+    (n_units,): p, p_floor, statistic, and lag, lag_a in bins: the best lag in all data and in part A,
     refined between the tested lags.
     z (n_parts, n_units, n_bands): A and B read at the tested lag that is best in A, all at the best of all.
     surrogate_z_b (n_surrogates, n_units, n_bands), sound_bins (n_parts, n_bands).
@@ -33,7 +33,6 @@ class Selectivity:
     p: np.ndarray
     p_floor: np.ndarray
     statistic: np.ndarray
-    z_threshold: np.ndarray
     lag: np.ndarray
     lag_a: np.ndarray
     z: np.ndarray
@@ -43,9 +42,7 @@ class Selectivity:
     @classmethod
     def joined(cls, parts: "Sequence[Selectivity]") -> "Selectivity":
         """Results of some units each, as one."""
-        names = {"z": 1, "surrogate_z_b": 1} | dict.fromkeys(
-            ("p", "p_floor", "statistic", "z_threshold", "lag", "lag_a"), 0
-        )
+        names = {"z": 1, "surrogate_z_b": 1} | dict.fromkeys(("p", "p_floor", "statistic", "lag", "lag_a"), 0)
         joined = {name: np.concatenate([getattr(p, name) for p in parts], axis=axis) for name, axis in names.items()}
         return cls(sound_bins=parts[0].sound_bins, **joined)
 
@@ -81,28 +78,30 @@ def band_selectivity(
     n_surrogates: int,
     n_surrogates_fine: int,
     generator: np.random.Generator,
+    widths: tuple[int, ...] = WIDTHS,
 ) -> Selectivity:
     """Test every unit for a preference among pitches and read its tuning curves.
 
     `rates`, `valid` (n_bins, n_units): smoothed counts; `part` (n_bouts,) as of `bout_parts`; `lags` in bins (positive:
-    neurons follow). Statistic: maximum over lags and bands of the z-scored sum, z from the first-stage surrogates
-    (leave-one-out for the surrogates themselves). Units with p <= 0.1 are tested again with `n_surrogates_fine` fresh
-    surrogates, unless that is 0.
+    neurons follow). Statistic: maximum over lags and runs of `widths` adjacent bands of the z-scored sum, z from the
+    first-stage surrogates (leave-one-out for the surrogates themselves). Units with p <= 0.1 are tested again with
+    `n_surrogates_fine` fresh surrogates, unless that is 0.
     """
     sums, whole = BandSums(calls, edges_hz, part), BandSums(calls, edges_hz)
     bands, fine_bands = (sums.drawn_bands(n, generator) for n in (n_surrogates, n_surrogates_fine))
     sound_bins = sums.sizes(sums.bands())[0]
     tested = sound_bins[2] * bin_width_s >= MIN_SOUND_S
+    wide_tested = _tested(sound_bins, widths, bin_width_s)
     results = []
     for response in _responses(calls, rates, valid, nuisance, lags):
-        observed, drawn = _scores(sums, bands, response)
-        first = _first_stage(observed, drawn, tested)
+        (observed, drawn), wide = _scores(sums, bands, response, widths)
+        first = _first_stage(*wide, wide_tested)
         p, p_floor = first.p, np.full(len(first.p), 1 / (1 + n_surrogates))
         again = np.flatnonzero(p <= FINE_STAGE_P)
         if n_surrogates_fine and len(again):
-            p[again] = _fine_stage(whole, fine_bands, response.take(again, axis=-1), first, again, tested)
+            p[again] = _fine_stage(whole, fine_bands, response.take(again, axis=-1), first, again, widths)
             p_floor[again] = 1 / (1 + n_surrogates_fine)
-        read = _described(first, drawn[:, 1], lags)
+        read = _described(observed, drawn, tested, lags) | {"statistic": first.statistic}
         results.append(Selectivity(p=p, p_floor=p_floor, sound_bins=sound_bins, **read))
     return Selectivity.joined(results)
 
@@ -122,12 +121,17 @@ def band_p(
     """The p values (n_units,) alone of the first stage of `band_selectivity`."""
     sums = BandSums(calls, edges_hz)
     bands = sums.drawn_bands(n_surrogates, generator)
-    tested = sums.sizes(sums.bands())[0, -1] * bin_width_s >= MIN_SOUND_S
+    tested = _tested(sums.sizes(sums.bands())[0], WIDTHS, bin_width_s)
     found = [
-        _first_stage(*_scores(sums, bands, response), tested).p
+        _first_stage(*_scores(sums, bands, response, WIDTHS)[1], tested).p
         for response in _responses(calls, rates, valid, nuisance, lags)
     ]
     return np.concatenate(found)
+
+
+def _tested(sound_bins, widths, bin_width_s) -> np.ndarray:
+    """Which windows hold enough sound, (n_windows,) bool."""
+    return over_windows(sound_bins[-1:], widths)[0] * bin_width_s >= MIN_SOUND_S
 
 
 def _responses(calls, rates, valid, nuisance, lags) -> Iterator[np.ndarray]:
@@ -141,71 +145,73 @@ def _responses(calls, rates, valid, nuisance, lags) -> Iterator[np.ndarray]:
         yield response
 
 
-def _scores(sums: BandSums, bands: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores as they were (n_parts, n_bands, n_lags, n_units) and of surrogates (n_surrogates, ...the same)."""
-    observed = sums.scores(sums.bands(), response)[0]
-    drawn = np.empty((len(bands), *observed.shape), np.float32)
+def _scores(sums: BandSums, bands: np.ndarray, response: np.ndarray, widths: tuple[int, ...]):
+    """Scores as they were and of surrogates, one more axis in front: of single bands by part (n_parts, n_bands, n_lags,
+    n_units), and of windows (n_windows, n_lags, n_units)."""
+    single, wide = (scores[0] for scores in sums.scores(sums.bands(), response, widths=widths))
+    drawn, drawn_wide = (np.empty((len(bands), *scores.shape), np.float32) for scores in (single, wide))
     for begin in range(0, len(bands), ORDERS_AT_ONCE):
         some = slice(begin, begin + ORDERS_AT_ONCE)
-        drawn[some] = sums.scores(bands[some], response)
-    return observed, drawn
+        drawn[some], drawn_wide[some] = sums.scores(bands[some], response, widths=widths)
+    return (single, drawn), (wide, drawn_wide)
 
 
 @dataclass
 class _First:
-    """z, mean and sd (n_parts, n_bands, n_lags, n_units), the last part being all; of all: p, statistic (n_units,) and
-    its null (n_surrogates, n_units)."""
+    """p, statistic (n_units,); mean and sd of the surrogates (n_windows tested, n_lags, n_units), by which `tested`
+    (n_windows,) scores are compared."""
 
-    z: np.ndarray
-    mean: np.ndarray
-    sd: np.ndarray
     p: np.ndarray
     statistic: np.ndarray
-    null: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+    tested: np.ndarray
 
 
 def _first_stage(observed: np.ndarray, drawn: np.ndarray, tested: np.ndarray) -> _First:
     n_surrogates = len(drawn)
-    mean, sd = drawn.mean(axis=0), np.maximum(drawn.std(axis=0, ddof=1), 1e-9)
-    z = np.where(tested[:, None, None], (observed - mean) / sd, np.nan)
-    null = np.empty((n_surrogates, z.shape[-1]), z.dtype)
-    for largest, scores in zip(null, drawn[:, -1], strict=True):
+    mean, sd = (values[tested] for values in _mean_and_sd(drawn))
+    null = np.empty((n_surrogates, observed.shape[-1]), np.float32)
+    for largest, scores in zip(null, drawn, strict=True):
         # leave-one-out: x - mean of the others and their sd follow from the pooled ones
-        deviation = (scores - mean[-1]) * (n_surrogates / (n_surrogates - 1))
-        spread = (n_surrogates - 1) * sd[-1] ** 2 - deviation**2 * (n_surrogates - 1) / n_surrogates
-        largest[:] = _best((deviation / np.sqrt(np.maximum(spread / (n_surrogates - 2), 1e-18)))[tested])
-    statistic = _best(z[-1])
-    return _First(z, mean, sd, permutation_p(statistic, null), statistic, null)
+        deviation = (scores[tested] - mean) * (n_surrogates / (n_surrogates - 1))
+        spread = (n_surrogates - 1) * sd**2 - deviation**2 * (n_surrogates - 1) / n_surrogates
+        largest[:] = _best(deviation / np.sqrt(np.maximum(spread / (n_surrogates - 2), 1e-18)))
+    statistic = _best((observed[tested] - mean) / sd)
+    return _First(permutation_p(statistic, null), statistic, mean, sd, tested)
 
 
-def _fine_stage(sums, bands, response, first: _First, units: np.ndarray, tested: np.ndarray) -> np.ndarray:
+def _mean_and_sd(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return drawn.mean(axis=0), np.maximum(drawn.std(axis=0, ddof=1), 1e-9)
+
+
+def _fine_stage(sums, bands, response, first: _First, units: np.ndarray, widths: tuple[int, ...]) -> np.ndarray:
     """p of these `units` (indices) by fresh surrogates; `response` (n_lags, n, len(units)) is theirs."""
-    mean, sd, statistic = first.mean[-1][..., units][tested], first.sd[-1][..., units][tested], first.statistic[units]
+    mean, sd, statistic = first.mean[..., units], first.sd[..., units], first.statistic[units]
     reaching = np.zeros(len(units))
     for begin in range(0, len(bands), ORDERS_AT_ONCE):
-        for scores in sums.scores(bands[begin : begin + ORDERS_AT_ONCE], response)[:, -1]:
-            reaching += _best((scores[tested] - mean) / sd) >= statistic
+        for scores in sums.scores(bands[begin : begin + ORDERS_AT_ONCE], response, widths=widths)[1]:
+            reaching += _best((scores[first.tested] - mean) / sd) >= statistic
     return (1 + reaching) / (1 + len(bands))
 
 
-def _described(first: _First, drawn_b: np.ndarray, lags: np.ndarray) -> dict[str, np.ndarray]:
-    z = first.z
+def _described(observed: np.ndarray, drawn: np.ndarray, tested: np.ndarray, lags: np.ndarray) -> dict[str, np.ndarray]:
+    mean, sd = _mean_and_sd(drawn)
+    z = np.where(tested[:, None, None], (observed - mean) / sd, np.nan)
     lag, lag_a = _best_lag(z[2]), _best_lag(z[0])
     units = np.arange(z.shape[-1])
     at_lag = np.stack([z[0][:, lag_a, units], z[1][:, lag_a, units], z[2][:, lag, units]])
-    mean_b, sd_b = first.mean[1][:, lag_a, units], first.sd[1][:, lag_a, units]
+    mean_b, sd_b = mean[1][:, lag_a, units], sd[1][:, lag_a, units]
     return {
-        "statistic": first.statistic,
-        "z_threshold": np.quantile(first.null, 0.95, axis=0),
         "lag": refined_lag(z[2], lags),
         "lag_a": refined_lag(z[0], lags),
         "z": at_lag.transpose(0, 2, 1),
-        "surrogate_z_b": ((drawn_b[:, :, lag_a, units] - mean_b) / sd_b).transpose(0, 2, 1),
+        "surrogate_z_b": ((drawn[:, 1][:, :, lag_a, units] - mean_b) / sd_b).transpose(0, 2, 1),
     }
 
 
 def _best(z):
-    return np.where(np.isnan(z), -np.inf, z).max(axis=(0, 1), initial=-np.inf)
+    return z.max(axis=(0, 1), initial=-np.inf)
 
 
 def _best_lag(z):

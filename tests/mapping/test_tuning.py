@@ -79,7 +79,7 @@ def test_band_sums_are_those_of_each_call_with_anothers_contour(planted):
     sums = BandSums(bins, EDGES_HZ, part)
     generator = np.random.default_rng(3)
     responses = generator.standard_normal((2, len(bins.bin), 1)).astype(np.float32)  # lags, bins, units
-    found = sums.scores(sums.drawn_bands(3, np.random.default_rng(7)), responses)
+    found, wide = sums.scores(sums.drawn_bands(3, np.random.default_rng(7)), responses, widths=(1, 4))
     order = orders_within(bins.call_bout, 3, np.random.default_rng(7))[2]
     total, size = np.zeros((3, 20, 2, 1)), np.zeros((3, 20, 1, 1))
     for row, call in enumerate(bins.call):
@@ -88,6 +88,12 @@ def test_band_sums_are_those_of_each_call_with_anothers_contour(planted):
             total[where, band] += responses[:, row]
             size[where, band] += 1
     np.testing.assert_allclose(found[2], total / np.sqrt(np.maximum(size, 1)), atol=1e-4)
+    np.testing.assert_allclose(wide[2, :20], found[2, -1], atol=1e-4)
+    assert wide.shape[1] == 20 + 17
+    for first in range(17):
+        several = slice(first, first + 4)
+        expected = total[-1, several].sum(axis=0) / np.sqrt(max(size[-1, several].sum(), 1))
+        np.testing.assert_allclose(wide[2, 20 + first], expected, atol=1e-4)
 
 
 def test_the_onset_response_would_pass_without_its_removal():

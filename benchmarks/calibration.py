@@ -1,0 +1,128 @@
+"""False positives of Duet's p values and tables where there is nothing to find.
+
+    python benchmarks/calibration.py [--sessions 20] [--units 200] [--minutes 20] [--processes 1] [--out TABLE.csv]
+
+Sessions of each null scenario are simulated without files (`pipeline.simulation.counts`) and mapped by default
+settings. For every p value the share at or below 0.05 over units (mean over sessions, standard error over sessions);
+for tables the share of sessions that hold anything at q <= 0.05. The band of a cluster is only tested where units were
+clustered, which hardly ever happens; so it is also tested for random groups of five units, as if they were clusters,
+and coupling profiles are drawn at random (smooth over bands), as a model that learned nothing of the held-out spikes
+could bring forth. Prints a table in Markdown; `--out` also keeps one row a session.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import gaussian_filter1d
+from simulated import MAPPING, each, plan_of, simulated, tables, tuned
+
+from pipeline.mapping.cluster_bands import Members, describe_cluster
+from pipeline.mapping.controls import CONTROLS, LEVELS
+from pipeline.mapping.coupling import profile_p
+from pipeline.mapping.units import Tunings
+from pipeline.storage import write_table
+
+NOMINAL = 0.05
+SCENARIOS = {
+    "stationary": {"scenario": "unrelated", "drift_sd": 0.0, "habituation": 1.0},
+    "drift": {"scenario": "unrelated", "habituation": 1.0},
+    "habituation and drift": {"scenario": "drift_and_habituation", "habituation": 6.0},
+    "any vocalization": {"scenario": "vocal_only"},
+    "another session": {"scenario": "other_session", "gain": 3.0},
+}
+VOCAL_IS_TRUE = {"any vocalization"}
+GROUP = 5  # units
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sessions", type=int, default=20, help="sessions of each scenario")
+    parser.add_argument("--units", type=int, default=200, help="units of a session")
+    parser.add_argument("--minutes", type=float, default=20, help="length of a session, min")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--scenarios", nargs="*", default=list(SCENARIOS), choices=list(SCENARIOS))
+    parser.add_argument("--out", type=Path, help="table with one row a session")
+    args = parser.parse_args()
+    jobs = [(name, seed, args.units, args.minutes) for name in args.scenarios for seed in range(args.sessions)]
+    rows = pd.DataFrame(each(false_positives, jobs, n_processes=args.processes))
+    if args.out:
+        write_table(rows, args.out)
+    report(rows)
+
+
+def false_positives(scenario: str, seed: int, n_units: int, minutes: float) -> dict:
+    """Shares of p <= 0.05 in one session, and whether its tables hold anything at q <= 0.05."""
+    each_kind = n_units // 6
+    plan = plan_of(
+        duration_s=60 * minutes,
+        units_per_band=each_kind,
+        n_vocal=each_kind,
+        n_unrelated=n_units - 5 * each_kind,
+        **SCENARIOS[scenario],
+    )
+    session = simulated(seed, plan)
+    tuning = tuned(session, seed)
+    units, bands = tables(tuning, seed)
+    rng = np.random.default_rng(seed)
+    controls = tuning["control_fraction"].to_pandas().stack()
+    row = {"scenario": scenario, "seed": seed, "units": len(units)}
+    row["vocal modulation"] = share(units["p_vocal"])
+    row["band selectivity"] = share(units["p_band"])
+    row["coupling"] = share(profile_p(random_profiles(rng, tuning), *held_out(tuning)))
+    row["band of a cluster"] = share(group_p(tuning, rng))
+    row |= {f"control {control}, {level}": controls[control, level] for control in CONTROLS for level in LEVELS}
+    row["any unit, vocal"] = (units["q_vocal"] <= MAPPING.q).any()
+    row["any unit, band"] = (units["q_band"] <= MAPPING.q).any()
+    row["any cluster"] = len(bands) > 0 and bool((bands["q"] <= MAPPING.q).any())
+    return row
+
+
+def share(p) -> float:
+    p = np.asarray(p, float)
+    return float((p[np.isfinite(p)] <= NOMINAL).mean())
+
+
+def held_out(tuning) -> tuple[np.ndarray, np.ndarray]:
+    return tuning["tuning_z"].sel(part="B").values, tuning["surrogate_z_b"].values
+
+
+def random_profiles(rng: np.random.Generator, tuning) -> np.ndarray:
+    return gaussian_filter1d(rng.standard_normal((tuning.sizes["unit"], tuning.sizes["band"])), 1.5, axis=1)
+
+
+def group_p(tuning, rng: np.random.Generator) -> list[float]:
+    """p of the bands of random groups of units."""
+    tunings = Tunings({"session": tuning})
+    groups = np.array_split(rng.permutation(tuning.sizes["unit"]), tuning.sizes["unit"] // GROUP)
+    return [
+        describe_cluster(
+            [Members(tuning, units)],
+            centre_hz=tunings.centre_hz,
+            edges_hz=tunings.edges_hz,
+            n_bootstrap=1,
+            generator=rng,
+        )["p"]
+        for units in groups
+    ]
+
+
+def report(rows: pd.DataFrame) -> None:
+    measures = [name for name in rows.columns if name not in ("scenario", "seed", "units")]
+    groups = rows.groupby("scenario", sort=False)
+    print(f"\n{len(rows)} sessions of {rows['units'].iloc[0]} units; false positives at {NOMINAL:g}, %\n")
+    print("| test | " + " | ".join(f"{name} ({len(group)})" for name, group in groups) + " |")
+    print("|---|" + "---|" * len(groups))
+    for measure in measures:
+        cells = []
+        for name, group in groups:
+            values = group[measure].astype(float)
+            error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+            true = name in VOCAL_IS_TRUE and measure in ("vocal modulation", "any unit, vocal")
+            cells.append("(true)" if true else f"{100 * values.mean():.1f} ± {100 * error:.1f}")
+        print(f"| {measure} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
