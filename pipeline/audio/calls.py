@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.audio.saliency import UNIT_FRAMES, features
+from pipeline.audio.saliency import UNIT_FRAMES, UNITS_AT_ONCE, features
 from pipeline.audio.scan import Scan
 
 ACTIVE_FRAMES = 11  # a frame is active where most of so many around it stand out
@@ -72,44 +72,48 @@ def _runs(scan: Scan, finder: "_RunFinder") -> Iterator[tuple[int, int]]:
     done = 0  # units before this one are over
     for k in range(scan.n_segments):
         segment = scan.segment(k)
-        for unit in (segment.start + np.flatnonzero(segment.seeds)).tolist():
-            if unit < done:
-                continue
-            first, scored = unit, [_scored(scan, unit)]
-            # What comes before `done` has ended there, so that nothing beyond it belongs to this run.
-            while first > done and finder.active(scored[0][0])[: HALF + 1].any():
-                first -= 1
-                scored.insert(0, _scored(scan, first))
-            for i, frames in enumerate(scored):
-                yield from finder.push((first + i) * UNIT_FRAMES, *frames)
-            done = unit + 1
-            while done < scan.n_units and finder.is_open():
-                yield from finder.push(done * UNIT_FRAMES, *_scored(scan, done))
+        for start, stop in (segment.start + _spans(segment.seeds)).tolist():
+            while max(start, done) < stop:
+                first = max(start, done)
+                last = min(first + UNITS_AT_ONCE, stop)
+                parts = [_scored(scan, first, last)]
+                # What comes before `done` has ended there, so that nothing beyond it belongs to this run.
+                while first > done and finder.active(parts[0][0][:UNIT_FRAMES])[: HALF + 1].any():
+                    first -= 1
+                    parts.insert(0, _scored(scan, first, first + 1))
+                yield from finder.push(first * UNIT_FRAMES, *map(np.concatenate, zip(*parts, strict=True)))
+                done = last
+            while done < scan.n_units and finder.is_open:
+                yield from finder.push(done * UNIT_FRAMES, *_scored(scan, done, done + 1))
                 done += 1
     yield from finder.finish()
 
 
-def _scored(scan: Scan, unit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each frame of a unit its saliency (0 where it cannot belong to a call), the bin of that, and if it squeaks."""
-    tool, segment = scan.multitaper, scan.segment_of(unit)
-    frames = unit * UNIT_FRAMES + np.arange(UNIT_FRAMES)
-    sound = scan.has_sound(frames) & (frames < scan.n_frames)
+def _scored(scan: Scan, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each frame of units of one segment its saliency, the bin of that, and if it squeaks; each (n_frames,).
+
+    Saliency is 0 where a frame cannot belong to a call.
+    """
+    tool, segment = scan.multitaper, scan.segment_of(start)
+    frames = np.arange(start * UNIT_FRAMES, stop * UNIT_FRAMES)
+    sound = (scan.has_sound(frames) & (frames < scan.n_frames)).reshape(-1, UNIT_FRAMES)
+    squeaks = np.zeros(sound.shape, bool)
     if segment.noise is None or not sound.any():
-        return np.full(UNIT_FRAMES, OUTSIDE), np.zeros(UNIT_FRAMES, int), np.zeros(UNIT_FRAMES, bool)
-    levels, reached = scan.unit(unit)
-    peak_bin, every = reached.argmax(axis=1), np.arange(UNIT_FRAMES)
-    saliency = reached[every, peak_bin]
-    wide = np.count_nonzero(reached > PRESENT_SD, axis=1) > WIDEST * reached.shape[1]
+        return np.full(len(frames), OUTSIDE), np.zeros(len(frames), int), squeaks.ravel()
+    levels, reached = scan.look(start, stop)
+    peak_bin, saliency = reached.argmax(axis=2), reached.max(axis=2)
+    wide = np.count_nonzero(reached > PRESENT_SD, axis=2) > WIDEST * reached.shape[2]
     saliency[wide | ~sound] = OUTSIDE
-    squeaks = np.zeros(UNIT_FRAMES, bool)
+    peak_bin[~sound.any(axis=1)] = 0
     # Not for noise, where it would take a good part of the time.
-    if segment.below is not None and (saliency > SQUEAK_SD).sum() >= PEAK_FRAMES:
-        below = features(segment.below.standardised(levels[:, tool.below], unit))
-        low_bin = below.argmax(axis=1)
-        inner = levels[1:-1]
-        louder = inner[:, tool.below][every, low_bin] > inner[:, tool.band][every, peak_bin]
-        squeaks = louder & (below[every, low_bin] > SQUEAK_SD)
-    return saliency, peak_bin, squeaks
+    loud = np.flatnonzero((saliency > SQUEAK_SD).sum(axis=1) >= PEAK_FRAMES)
+    if segment.below is not None and len(loud):
+        below = features(segment.below.standardised(levels[loud, :, tool.below], start + loud))
+        low_bin, inner = tool.below.start + below.argmax(axis=2), np.arange(1, UNIT_FRAMES + 1)
+        unit = loud[:, np.newaxis]
+        louder = levels[unit, inner, low_bin] > levels[unit, inner, tool.band.start + peak_bin[loud]]
+        squeaks[loud] = louder & (below.max(axis=2) > SQUEAK_SD)
+    return saliency.ravel(), peak_bin.ravel(), squeaks.ravel()
 
 
 class _RunFinder:
@@ -123,6 +127,7 @@ class _RunFinder:
         self._first = 0  # frame of saliency[0]
         self._saliency, self._bin, self._squeaks = np.empty(0, np.float32), np.empty(0, int), np.empty(0, bool)
         self._known = 0  # frames before this one are context only
+        self.is_open = False  # whether a run may go on after the last frame
 
     def active(self, saliency: np.ndarray) -> np.ndarray:
         """Whether most frames around each one stand out, bool, shape (n_frames,)."""
@@ -131,14 +136,10 @@ class _RunFinder:
         summed[len(summed) - HALF :] = summed[-HALF - 1]
         return summed[ACTIVE_FRAMES:] - summed[:-ACTIVE_FRAMES] > HALF
 
-    def is_open(self) -> bool:
-        """Whether a run may go on after the last frame."""
-        return bool(self.active(self._saliency)[-HALF - 1 :].any())
-
     def push(
         self, first: int, saliency: np.ndarray, peak_bin: np.ndarray, squeaks: np.ndarray
     ) -> Iterator[tuple[int, int]]:
-        """Take the frames of the next unit; yields the runs that are over."""
+        """Take the frames of the next units; yields the runs that are over."""
         if first != self._first + len(self._saliency):
             yield from self.finish()
             self._first = first
@@ -147,6 +148,7 @@ class _RunFinder:
         self._squeaks = np.concatenate([self._squeaks, squeaks])
         active = self.active(self._saliency)
         active[: self._known] = False
+        self.is_open = bool(active[-HALF - 1 :].any())
         settled = np.flatnonzero(~active[: len(active) - HALF])
         if not len(settled):
             return

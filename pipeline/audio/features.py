@@ -6,6 +6,7 @@ frames, since tapers blur frequency. Power counts above the mean noise power of 
 the spectrogram that is stored and shown.
 """
 
+import math
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -105,7 +106,7 @@ def measure_calls(
 def write_calls(table: pa.Table, path: str | Path) -> None:
     """Write calls.parquet; unlike a DataFrame, an Arrow table keeps the types of empty columns and of lists."""
     with written_whole(path) as partial:
-        pyarrow.parquet.write_table(table, partial)
+        pyarrow.parquet.write_table(table, partial, use_dictionary=["label"])  # numbers hardly repeat
 
 
 def number_bouts(start_s: np.ndarray, stop_s: np.ndarray, bout_gap_s: float) -> np.ndarray:
@@ -117,18 +118,20 @@ def number_bouts(start_s: np.ndarray, stop_s: np.ndarray, bout_gap_s: float) -> 
 def clipped_shares(spectrogram: Spectrogram, start_s: np.ndarray, stop_s: np.ndarray) -> np.ndarray:
     """Share of each call's frames of the stored spectrogram that are not usable, shape (n_calls,)."""
     bad = np.concatenate([[0], np.cumsum(~spectrogram.usable)])
-    first, stop = _frames(start_s, stop_s, spectrogram.first_time_s, spectrogram.hop_s, spectrogram.n_frames)
+    times = (spectrogram.first_time_s, spectrogram.hop_s, spectrogram.n_frames)
+    spans = [_frames(*span, *times) for span in zip(start_s.tolist(), stop_s.tolist(), strict=True)]
+    first, stop = np.array(spans, int).reshape(-1, 2).T
     return (bad[stop] - bad[first]) / np.maximum(stop - first, 1)
 
 
-def _frames(start_s, stop_s, first_s: float, hop_s: float, n_frames: int):
-    """Frames whose centres lie in [start_s, stop_s], at least the nearest one, as [first, stop); scalars or arrays."""
-    first = np.ceil((np.asarray(start_s) - first_s) / hop_s - 1e-6)
-    last = np.floor((np.asarray(stop_s) - first_s) / hop_s + 1e-6)
-    middle = np.round(((np.asarray(start_s) + stop_s) / 2 - first_s) / hop_s)
-    first, last = np.where(last < first, middle, first), np.where(last < first, middle, last)
-    first = np.clip(first, 0, n_frames - 1).astype(int)
-    return first, np.clip(last, first, n_frames - 1).astype(int) + 1
+def _frames(start_s: float, stop_s: float, first_s: float, hop_s: float, n_frames: int) -> tuple[int, int]:
+    """Frames whose centres lie in [start_s, stop_s], at least the nearest one, as [first, stop)."""
+    first = math.ceil((start_s - first_s) / hop_s - 1e-6)
+    last = math.floor((stop_s - first_s) / hop_s + 1e-6)
+    if last < first:
+        first = last = round(((start_s + stop_s) / 2 - first_s) / hop_s)
+    first = min(max(first, 0), n_frames - 1)
+    return first, min(max(last, first), n_frames - 1) + 1
 
 
 class _Measure:
@@ -138,11 +141,14 @@ class _Measure:
         self._scan = scan
         tool = scan.multitaper
         self._frequency_hz = tool.frequency_hz[tool.band]
+        # Each bin spans to the middle of its neighbours.
+        ends_hz, middle_hz = self._frequency_hz[[0, -1]], (self._frequency_hz[1:] + self._frequency_hz[:-1]) / 2
+        self._edges_hz = np.concatenate([ends_hz[:1], middle_hz, ends_hz[1:]])
         self._window = hann_of_unit_energy(tool.n_window)
 
     def __call__(self, start_s: float, stop_s: float) -> dict:
         scan, frequency_hz = self._scan, self._frequency_hz
-        first, stop = (int(f) for f in _frames(start_s, stop_s, scan.first_s, scan.hop_s, scan.n_frames))
+        first, stop = _frames(start_s, stop_s, scan.first_s, scan.hop_s, scan.n_frames)
         kept, saliency, power, noise = self._analysed(first, stop)
         if not len(kept):
             return {}
@@ -156,22 +162,23 @@ class _Measure:
         spread = NOISE_SDS / np.sqrt(len(power))
         profile = np.maximum(power.mean(axis=0) - (1 + spread) * noise, 0)
         magnitude = np.sqrt(power)
+        low_hz, high_hz = contour_hz.min(), contour_hz.max()
         return {
             "contour_duration_s": contour_s[-1] - contour_s[0],
             "peak_hz": contour_hz[contour_db.argmax()],
             "mean_hz": contour_hz.mean(),
-            "median_hz": np.median(contour_hz),
+            "median_hz": _median(contour_hz),
             "centroid_hz": (amplitude * contour_hz).sum() / amplitude.sum(),
-            "low_hz": contour_hz.min(),
-            "high_hz": contour_hz.max(),
-            "delta_hz": np.ptp(contour_hz),
-            "bandwidth_hz": _bandwidth(profile, frequency_hz),
+            "low_hz": low_hz,
+            "high_hz": high_hz,
+            "delta_hz": high_hz - low_hz,
+            "bandwidth_hz": _bandwidth(profile, self._edges_hz),
             "slope_hz_s": _slope(contour_s, contour_hz),
             "sinuosity": _sinuosity(contour_s, contour_hz),
             "n_jumps": n_jumps,
             "level_db": contour_db.mean(),
             "entropy": _entropy(profile),
-            "tonality": np.mean(1 - np.exp(np.log(magnitude).mean(axis=1)) / magnitude.mean(axis=1)),
+            "tonality": (1 - np.exp(np.log(magnitude).mean(axis=1)) / magnitude.mean(axis=1)).mean(),
             "confidence": float(saliency.max()),
             "contour_s": contour_s,
             "contour_hz": contour_hz,
@@ -188,16 +195,18 @@ class _Measure:
         units = range(first // UNIT_FRAMES, (stop - 1) // UNIT_FRAMES + 1)
         noises = [scan.segment_of(unit).noise for unit in units]
         inner = slice(first - units[0] * UNIT_FRAMES, stop - units[0] * UNIT_FRAMES)
-        known = np.repeat([noise is not None for noise in noises], UNIT_FRAMES)[inner]
-        kept = np.flatnonzero(known & scan.has_sound(np.arange(first, stop)))
+        sound = scan.has_sound(np.arange(first, stop))
+        if any(noise is None for noise in noises):
+            sound &= np.repeat([noise is not None for noise in noises], UNIT_FRAMES)[inner]
+        kept = np.flatnonzero(sound)
         if not len(kept):
             return kept, *(3 * [np.empty(0)])
         blank = np.zeros((UNIT_FRAMES, len(self._frequency_hz)), np.float32)
-        saliency = [blank if noise is None else scan.unit(unit)[1] for unit, noise in zip(units, noises, strict=True)]
-        samples = scan.samples(units[0], units[-1] + 1)
-        windows = sliding_window_view(samples, tool.n_window)[tool.n_hop :: tool.n_hop][inner][kept]
-        spectrum = scipy.fft.rfft(windows * self._window, axis=1, workers=1)[:, tool.bins][:, tool.band]
-        power = np.abs(spectrum) ** 2
+        saliency = [blank if noise is None else scan.features(unit) for unit, noise in zip(units, noises, strict=True)]
+        windows = sliding_window_view(scan.samples(units[0], units[-1] + 1), tool.n_window)
+        windows = windows[tool.n_hop :: tool.n_hop][inner]
+        spectrum = scipy.fft.rfft(windows * self._window, axis=1, workers=1)[kept, tool.bins.start :]
+        power = np.abs(spectrum[:, tool.band]) ** 2
         # Digital silence must have a logarithm.
         np.maximum(power, tool.least_power, out=power)
         floor_db = next(noise.floor_db for noise in noises if noise is not None)
@@ -205,14 +214,19 @@ class _Measure:
         return kept, np.concatenate(saliency)[inner][kept], power, noise
 
 
-def _bandwidth(profile: np.ndarray, frequency_hz: np.ndarray) -> float:
-    total = profile.sum()
-    if total <= 0:
+def _median(values: np.ndarray) -> float:
+    """That of few values, in a tenth of the time that np.median takes."""
+    ordered = np.sort(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
+def _bandwidth(profile: np.ndarray, edges_hz: np.ndarray) -> float:
+    share = np.zeros(len(edges_hz))
+    profile.cumsum(out=share[1:])
+    if share[-1] <= 0:
         return 0.0
-    share = np.cumsum(profile) / total
-    # Each bin spans to the middle of its neighbours; energy is spread evenly within it.
-    edges_hz = np.concatenate([[frequency_hz[0]], (frequency_hz[1:] + frequency_hz[:-1]) / 2, [frequency_hz[-1]]])
-    low_hz, high_hz = np.interp([0.05, 0.95], np.concatenate([[0], share]), edges_hz)
+    # Energy is spread evenly within a bin.
+    low_hz, high_hz = np.interp((0.05 * share[-1], 0.95 * share[-1]), share, edges_hz)
     return float(high_hz - low_hz)
 
 

@@ -5,18 +5,21 @@ tapers, the slow part of each frame's log spectrum and the running median of eac
 noise SD is read from the width of the histogram of what remains. The tapers are sines (Riedel & Sidorenko 1995, IEEE
 Trans. Signal Process. 43:188): they leak less than Slepian's of that width, and one transform serves all.
 
-Frames are handled in units of UNIT_FRAMES, always by arrays of the same shape: what comes out of a unit does not
-depend, to the last bit, on which others are computed.
+Frames are handled in units of UNIT_FRAMES, a few at once: what comes out of a unit does not depend, to the last bit,
+on which others are computed. Neighbouring bins are compared in flat arrays, where a shift by a bin is one by a number:
+what it brings in from the next row lies in margins that are cut off.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 from scipy.ndimage import maximum_filter1d, median_filter
 
 UNIT_FRAMES = 30
+SPAN_FRAMES = UNIT_FRAMES + 2  # with one on either side
+UNITS_AT_ONCE = 4  # their arrays stay in the cache
 N_TAPERS = 5  # a tone fills one bin more
 HOPS_A_WINDOW = 4
 FEATURE_BINS = 5  # a sound fills so many adjacent bins (see `features`), a noise peak does not
@@ -58,8 +61,10 @@ class Multitaper:
         self.band = slice(first - start, stop - start)
         self.below = slice(0, below_stop - start) if has_below else None
         # The second half stays 0.
-        self._frames = np.zeros((UNIT_FRAMES + 2, 2 * self.n_window), np.float32)
-        self._amplitude = np.empty((UNIT_FRAMES + 2, stop - start), np.float32)
+        self._frames = np.zeros((UNITS_AT_ONCE * SPAN_FRAMES, 2 * self.n_window), np.float32)
+        # Of the spectrum at twice as many frequencies, those that the bins and a margin for the tapers take.
+        taken = np.arange(2 * start - N_TAPERS, 2 * stop + N_TAPERS)
+        self._halves = [_Half(taken[odd::2], self.n_window) for odd in (0, 1)]
         # Nothing below the noise of rounding to a step q, of variance q^2 / 12, is sound.
         self.least_power = np.float32(max(quantum, 1e-12) ** 2 / 12)
 
@@ -68,43 +73,70 @@ class Multitaper:
         """From one unit's start to the next one's."""
         return UNIT_FRAMES * self.n_hop
 
-    @property
-    def span_samples(self) -> int:
-        """Samples behind the frames of a unit and the frame on either side of it."""
-        return (UNIT_FRAMES + 1) * self.n_hop + self.n_window
+    def span_samples(self, n_units: int = 1) -> int:
+        """Samples behind the frames of units in a row and the frame on either side of them."""
+        return (n_units * UNIT_FRAMES + 1) * self.n_hop + self.n_window
 
     def unit_levels(self, samples: np.ndarray) -> np.ndarray:
-        """Levels of a unit and one frame on either side, dB, (UNIT_FRAMES + 2, n_bins); samples (span_samples,)."""
-        return self._levels(sliding_window_view(samples, self.n_window)[:: self.n_hop])
+        """Levels of up to UNITS_AT_ONCE units in a row, each with the frame on either side of it.
+
+        In dB, (n_units, SPAN_FRAMES, n_bins), from samples, (span_samples(n_units),), contiguous.
+        """
+        n_units = (len(samples) - self.span_samples(0)) // self.unit_samples
+        shape = (n_units, SPAN_FRAMES, self.n_window)
+        steps = [samples.itemsize * step for step in (self.unit_samples, self.n_hop, 1)]
+        self._frames.reshape(-1, SPAN_FRAMES, 2 * self.n_window)[:n_units, :, : self.n_window] = as_strided(
+            samples, shape, steps, writeable=False
+        )
+        return self._levels(n_units * SPAN_FRAMES).reshape(n_units, SPAN_FRAMES, -1)
 
     def frame_levels(self, windows: np.ndarray) -> np.ndarray:
         """Levels of single frames, dB, (n, n_bins), from their samples, (n, n_window)."""
-        size = UNIT_FRAMES + 2
-        parts = [windows[i : i + size] for i in range(0, len(windows), size)]
-        return np.concatenate([self._levels(part) for part in parts])
+        parts = []
+        for i in range(0, len(windows), len(self._frames)):
+            part = windows[i : i + len(self._frames)]
+            self._frames[: len(part), : self.n_window] = part
+            parts.append(self._levels(len(part)))
+        return np.concatenate(parts)
 
-    def _levels(self, windows: np.ndarray) -> np.ndarray:
+    def _levels(self, n: int) -> np.ndarray:
+        """Levels, dB, (n, n_bins), of the first `n` frames that stand ready."""
         # Sample i weighs sqrt(2 / N) sin(pi k i / N) in taper k of a window of N samples. Of the spectrum at twice as
         # many frequencies, X[j - k] - X[j + k] is that of the tapered window at j, but for a constant factor.
-        n = len(windows)
-        self._frames[:n, : self.n_window] = windows
-        self._frames[n:] = 0
-        spectrum = scipy.fft.rfft(self._frames, axis=1, workers=1)
-        # Beyond the Nyquist frequency a spectrum is mirrored; a taper reaches a little over it.
-        mirrored = spectrum[:, -2 : -2 - N_TAPERS : -1].conj()
-        parts = [np.concatenate([spectrum[:, k::2], mirrored[:, 1 - k :: 2]], axis=1) for k in (0, 1)]
-        first, stop = self.bins.start, self.bins.stop
-        level = np.zeros((UNIT_FRAMES + 2, self._amplitude.shape[1]), np.float32)
+        n_rows = -(-n // SPAN_FRAMES) * SPAN_FRAMES  # transforms are vectorised: those left over round differently
+        spectrum = scipy.fft.rfft(self._frames[:n_rows], axis=1, workers=1)[:n]
+        halves = [half.of(spectrum) for half in self._halves]
+        size = halves[0].size
+        level = np.zeros(size, np.float32)
         for k in range(1, N_TAPERS + 1):
-            below, above = -(-k // 2), k // 2
-            part = parts[k % 2]
-            np.abs(part[:, first - below : stop - below] - part[:, first + above : stop + above], out=self._amplitude)
-            level += self._amplitude
+            first, odd = divmod(N_TAPERS - k, 2)
+            half = halves[odd]
+            tapered = np.abs(half[first : size - k] - half[first + k :])
+            level[: len(tapered)] += tapered
+        level = level.reshape(n, -1)[:, :-N_TAPERS].copy()
         level /= np.float32(N_TAPERS * np.sqrt(2 * self.n_window))
         np.maximum(level, np.sqrt(self.least_power), out=level)
         np.log(level, out=level)
         level *= DB
-        return level[:n]
+        return level
+
+
+class _Half:
+    """Every second of a range of frequencies of a spectrum, which is mirrored beyond 0 and the Nyquist frequency."""
+
+    def __init__(self, taken: np.ndarray, nyquist: int):
+        (inside,) = np.nonzero((taken >= 0) & (taken <= nyquist))
+        self._size, self._inside = len(taken), slice(inside[0], inside[-1] + 1)
+        self._source = slice(taken[inside[0]], taken[inside[-1]] + 1, 2)
+        (self._outside,) = np.nonzero((taken < 0) | (taken > nyquist))
+        self._mirrored = nyquist - np.abs(nyquist - np.abs(taken[self._outside]))
+
+    def of(self, spectrum: np.ndarray) -> np.ndarray:
+        """These frequencies of a spectrum, (n, n_window + 1), row after row, flat."""
+        half = np.empty((len(spectrum), self._size), spectrum.dtype)
+        half[:, self._inside] = spectrum[:, self._source]
+        half[:, self._outside] = spectrum[:, self._mirrored].conj()
+        return half.ravel()
 
 
 @dataclass(frozen=True)
@@ -122,11 +154,11 @@ class Noise:
     steady_db: np.ndarray
     first_unit: int
 
-    def standardised(self, levels: np.ndarray, unit: int) -> np.ndarray:
-        """Level over the noise of the frames of a unit and on either side, in noise SDs, same shape."""
+    def standardised(self, levels: np.ndarray, units: np.ndarray) -> np.ndarray:
+        """Level over the noise of the frames of `units`, (n_units, n_frames, n_bins), in noise SDs, same shape."""
         over = flattened(levels, self.floor_db, self.trend)
         if len(self.steady_bins):
-            over[:, self.steady_bins] -= self.steady_db[unit - self.first_unit]
+            over[..., self.steady_bins] -= self.steady_db[units - self.first_unit, np.newaxis]
         over /= self.sigma_db
         return over
 
@@ -154,48 +186,59 @@ def fit_noise(levels: np.ndarray, *, sound: np.ndarray, inner: np.ndarray, first
 
 
 def flattened(levels: np.ndarray, floor_db: np.ndarray, trend: np.ndarray) -> np.ndarray:
-    """Levels over the floor without the slow part of each frame's spectrum, dB, (n, n_bins)."""
+    """Levels over the floor without the slow part of each frame's spectrum, dB, (..., n, n_bins)."""
     over = levels - floor_db
     over -= (over @ trend) @ trend.T
     # Once more, without what stands out: loud sound must not press the noise around it down.
     limit = np.float32(CLIP_SD * TYPICAL_SIGMA_DB)
-    over -= (np.clip(over, -limit, limit) @ trend) @ trend.T
+    held = np.minimum(over, limit)
+    np.maximum(held, -limit, out=held)
+    over -= (held @ trend) @ trend.T
     return over
 
 
 def features(standardised: np.ndarray) -> np.ndarray:
-    """Sounds of a unit's frames: levels that FEATURE_BINS adjacent bins reach, averaged over 3 frames.
+    """Sounds of units' frames: levels that FEATURE_BINS adjacent bins reach, averaged over 3 frames.
 
-    Takes (UNIT_FRAMES + 2, n_bins), gives (UNIT_FRAMES, n_bins), noise SDs of one frame.
+    Takes (n_units, SPAN_FRAMES, n_bins), gives (n_units, UNIT_FRAMES, n_bins), noise SDs of one frame.
     """
-    mean = standardised[:-2] + standardised[1:-1]
-    mean += standardised[2:]
+    mean = standardised[:, :-2] + standardised[:, 1:-1]
+    mean += standardised[:, 2:]
     mean *= np.float32(1 / 3)
-    padded = _with_edges(median_of_five(mean))
+    padded = _running_median(mean)
+    _fill_edges(padded)
     # Of five: of two, of two pairs, and of the one that is left.
-    pairs = np.minimum(padded[:, :-1], padded[:, 1:])
-    least = np.minimum(pairs[:, :-3], pairs[:, 2:-1])
-    return np.minimum(least, padded[:, 4:], out=least)
+    flat = padded.ravel()
+    pairs = np.minimum(flat[:-1], flat[1:])
+    least = np.minimum(pairs[:-2], pairs[2:])
+    padded = np.empty_like(padded)
+    np.minimum(least[:-1], flat[4:], out=padded.ravel()[:-4])
+    return padded[..., :-4]
 
 
 def median_of_five(values: np.ndarray) -> np.ndarray:
-    """Running median over five bins, same shape (n, n_bins): by a sorting network, exact and quick."""
-    padded = _with_edges(values)
-    a, b, c, d, e = (padded[:, i : i + values.shape[1]] for i in range(5))
-    a, b = np.minimum(a, b), np.maximum(a, b)
-    d, e = np.minimum(d, e), np.maximum(d, e)
-    # Neither the least of the lower nor the greatest of the higher can be the median of five.
-    low, high = np.maximum(a, d), np.minimum(b, e)
-    low, high = np.minimum(low, high), np.maximum(low, high)
-    return np.maximum(low, np.minimum(high, c))
+    """Running median over five bins, same shape (..., n_bins)."""
+    return _running_median(values)[..., 2:-2]
 
 
-def _with_edges(values: np.ndarray) -> np.ndarray:
-    """Two more bins on either side, like the outermost: np.pad takes longer than what is done with them."""
-    padded = np.empty((len(values), values.shape[1] + 4), values.dtype)
-    padded[:, 2:-2] = values
-    padded[:, :2], padded[:, -2:] = values[:, :1], values[:, -1:]
+def _running_median(values: np.ndarray) -> np.ndarray:
+    """Running median over five bins by a sorting network, exact and quick, with two bins of room on either side."""
+    padded = np.empty((*values.shape[:-1], values.shape[-1] + 4), values.dtype)
+    padded[..., 2:-2] = values
+    _fill_edges(padded)
+    flat = padded.ravel()
+    lower, higher = np.minimum(flat[:-1], flat[1:]), np.maximum(flat[:-1], flat[1:])
+    # Of two pairs, neither the least of the lower nor the greatest of the higher can be the median of five.
+    low, high = np.maximum(lower[:-3], lower[3:]), np.minimum(higher[:-3], higher[3:])
+    least, most = np.minimum(low, high), np.maximum(low, high)
+    np.minimum(most, flat[2:-2], out=most)
+    np.maximum(least, most, out=flat[2:-2])
     return padded
+
+
+def _fill_edges(padded: np.ndarray) -> None:
+    """The outermost bins, twice more on either side: np.pad takes longer than what is done with them."""
+    padded[..., :2], padded[..., -2:] = padded[..., 2:3], padded[..., -3:-2]
 
 
 def slow_waves(n_bins: int) -> np.ndarray:

@@ -5,6 +5,7 @@ and bins exceeds the noise by far less than any call does. It only says where th
 time: what is found there is the same.
 """
 
+from bisect import bisect
 from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,7 +25,7 @@ SEED_RATIO = 6.0  # power over the noise, averaged over 3 frames and 3 bins; the
 SCAN_HOPS = 3  # from one window of the first look to the next, hops of the multitaper spectra
 SCAN_FRAMES = 256  # a block's arrays stay in the cache
 N_KEPT = 256  # segments whose noise is kept, of some kB each: two hours
-N_UNITS_KEPT = 256  # units whose spectra are kept, of some 50 kB each: calls are measured soon after they are found
+N_UNITS_KEPT = 256  # units whose features are kept, of some 20 kB each: calls are measured soon after they are found
 CHUNK_UNITS = 64  # units that are read at once
 MEAN_AMPLITUDE = np.sqrt(np.pi) / 2  # of complex noise of unit variance
 
@@ -66,12 +67,12 @@ class Scan:
         self.n_units = -(-self.n_frames // UNIT_FRAMES)
         unit_s = multitaper.unit_samples / recording.rate_hz
         self.n_segments = max(round(self.n_units * unit_s / SEGMENT_S), min(self.n_units, 1))
-        self._edges = np.linspace(0, self.n_units, self.n_segments + 1).astype(int)
+        self._edges = np.linspace(0, self.n_units, self.n_segments + 1).astype(int).tolist()
         steady_s = min(STEADY_OF_LONGEST * longest_call_s, SEGMENT_S)
         self._n_steady = max(2 * round(steady_s / unit_s / 2) + 1, FEWEST_STEADY)
         self._stretches = np.array(recording.stretches).T
         self.segment = lru_cache(maxsize=N_KEPT)(self._segment)
-        self.unit = lru_cache(maxsize=N_UNITS_KEPT)(self._unit)
+        self._features: dict[int, np.ndarray] = {}  # of units, the oldest first
         # First sample and samples of what was read last; what is found is measured a little later.
         self._reads: deque[tuple[int, np.ndarray]] = deque(maxlen=2)
 
@@ -85,7 +86,7 @@ class Scan:
         return self.recording.start_s + self.multitaper.n_window / 2 / self.recording.rate_hz
 
     def segment_of(self, unit: int) -> Segment:
-        return self.segment(int(np.searchsorted(self._edges, unit, "right")) - 1)
+        return self.segment(bisect(self._edges, unit) - 1)
 
     def samples(self, start: int, stop: int) -> np.ndarray:
         """Samples behind units [start, stop) and one frame on either side; mirrored where the recording ends."""
@@ -100,7 +101,7 @@ class Scan:
         """Samples [first, last) behind units [start, stop) and one frame on either side."""
         tool = self.multitaper
         first = start * tool.unit_samples - tool.n_hop
-        return first, first + (stop - start - 1) * tool.unit_samples + tool.span_samples
+        return first, first + tool.span_samples(stop - start)
 
     def _mirrored(self, first: int, last: int) -> tuple[int, np.ndarray]:
         samples, n_samples = self.recording.read(first, last - first), self.recording.n_samples
@@ -112,14 +113,24 @@ class Scan:
             samples[end:] = samples[end - 2 : end - 2 - after : -1]
         return first, samples
 
-    def _unit(self, unit: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """Levels of a unit and a frame on either side, dB, (UNIT_FRAMES + 2, n_bins), and its `features`, (UNIT_FRAMES,
-        n_bins in the range); None where no noise is known. To be read, not changed."""
-        noise = self.segment_of(unit).noise
-        if noise is None:
-            return None
-        levels = self.multitaper.unit_levels(self.samples(unit, unit + 1))
-        return levels, features(noise.standardised(levels[:, self.multitaper.band], unit))
+    def look(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of up to UNITS_AT_ONCE units of a segment with known noise, levels and `features`, each unit by unit.
+
+        Levels of the frames and of one on either side, dB, (n_units, SPAN_FRAMES, n_bins); features, noise SDs,
+        (n_units, UNIT_FRAMES, n_bins in the range).
+        """
+        tool, units = self.multitaper, np.arange(start, stop)
+        levels = tool.unit_levels(self.samples(start, stop))
+        saliency = features(self.segment_of(start).noise.standardised(levels[..., tool.band], units))
+        self._features.update(zip(units.tolist(), saliency, strict=True))
+        while len(self._features) > N_UNITS_KEPT:
+            del self._features[next(iter(self._features))]
+        return levels, saliency
+
+    def features(self, unit: int) -> np.ndarray:
+        """`features` of a unit with known noise, (UNIT_FRAMES, n_bins in the range). To be read, not changed."""
+        kept = self._features.get(unit)
+        return self.look(unit, unit + 1)[1][0] if kept is None else kept
 
     def has_sound(self, frames: np.ndarray) -> np.ndarray:
         """Whether frames lie within one stretch of sound without a gap, bool, shape of `frames`."""
@@ -129,7 +140,7 @@ class Scan:
         return (first >= starts[stretch]) & (first + self.multitaper.n_window <= stops[stretch])
 
     def _segment(self, k: int) -> Segment:
-        tool, start, stop = self.multitaper, int(self._edges[k]), int(self._edges[k + 1])
+        tool, start, stop = self.multitaper, self._edges[k], self._edges[k + 1]
         # Tones that last beyond the segment's edges must be known as such up to them.
         halo = self._n_steady // 2 + 1
         first, last = max(start - halo, 0), min(stop + halo, self.n_units)
