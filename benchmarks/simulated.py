@@ -35,9 +35,7 @@ def simulated(seed: int, plan: Plan) -> CountedSession:
 def edges_hz() -> np.ndarray:
     """Edges of the tuning bands by default settings."""
     audio = Audio()
-    return band_grid_hz(
-        np.empty(0), low_hz=audio.low_hz, high_hz=audio.high_hz, width_hz=MAPPING.band_hz, linear=True
-    )
+    return band_grid_hz(np.empty(0), low_hz=audio.low_hz, high_hz=audio.high_hz, width_hz=MAPPING.band_hz, linear=True)
 
 
 def tuned(session: CountedSession, seed: int) -> xr.Dataset:

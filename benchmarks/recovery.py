@@ -1,0 +1,278 @@
+"""What Duet's map recovers of planted tuning, beside simpler methods on the same sessions.
+
+    python benchmarks/recovery.py [--seeds 5] [--gains 1.5 2 3] [--minutes 20] [--out TABLE.csv] [--figure PICTURE]
+
+Sessions of 160 units (80 tuned in 4 bands, 30 that fire to any vocalization, 50 unrelated; median 4 Hz) are simulated
+without files (`pipeline.simulation.counts`). Methods, none with a trained model:
+
+- Duet: `duet tune` and the unit and cluster tables of `duet map`, by default settings.
+- single bins: the same null, but every 3 kHz bin tested by itself (the model-free reference).
+- GLM: ridge regression of smoothed counts on band indicators at all lags (an STRF), penalty by cross-validation.
+- reduced rank: the same regression cut to the rank that predicts best, units clustered by k-means on its loadings.
+- PLS: partial least squares on the same regressors, likewise.
+
+The last three see the bouts of part A, and score a unit by what bands explain of its held-out counts (part B) beyond
+bout means and the onset/offset response, as Duet's nuisances do; their bands are those of the strongest weights.
+Detection is compared at one false-positive rate: the threshold of each method is what 5 % of the vocal and unrelated
+units of all seeds of a difficulty reach. Prints tables in Markdown.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from simulated import MAPPING, each, edges_hz, plan_of, simulated, tables, tuned
+from sklearn.cluster import KMeans
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.linear_model import RidgeCV
+from sklearn.metrics import adjusted_rand_score, silhouette_score
+
+from pipeline.config import Neural
+from pipeline.mapping.band_sums import BandSums
+from pipeline.mapping.bands import overlap, peak_bands
+from pipeline.mapping.nulls import q_values
+from pipeline.mapping.profile import LAG_STEP_S, SMOOTHING_SD_S
+from pipeline.mapping.responses import Nuisance, lagged, locate_calls, smoothed
+from pipeline.mapping.tuning import band_selectivity
+from pipeline.simulation.neurons import CLUSTERS
+from pipeline.storage import write_table
+
+CENTRE_HZ = (edges_hz()[1:] + edges_hz()[:-1]) / 2
+RANKS = (1, 2, 3, 4, 6, 8, 12)
+PENALTIES = np.logspace(1, 6, 11)
+FALSE_POSITIVES = 0.05
+MOST_CLUSTERS = 12
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--gains", type=float, nargs="+", default=[1.5, 2.0, 3.0])
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="table with one row a unit and method")
+    parser.add_argument("--figure", type=Path, help="picture of power against gain")
+    args = parser.parse_args()
+    jobs = [(gain, seed, args.minutes) for gain in args.gains for seed in range(args.seeds)]
+    units, sessions = zip(*each(recovered, jobs, n_processes=args.processes), strict=True)
+    units, sessions = pd.concat(units, ignore_index=True), pd.concat(sessions, ignore_index=True)
+    if args.out:
+        write_table(units, args.out)
+    power = detected(units)
+    report(power, units, sessions)
+    if args.figure:
+        draw(power, args.figure)
+
+
+def recovered(gain: float, seed: int, minutes: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row a unit and method (score, best_khz, q), and one row a method (clusters), of one session."""
+    plan = plan_of(gain=gain, duration_s=60 * minutes, units_per_band=20, n_vocal=30, n_unrelated=50)
+    session = simulated(seed, plan)
+    truth = pd.DataFrame.from_dict(session.units, orient="index")[["kind", "cluster", "best_hz", "low_hz", "high_hz"]]
+    tuning = tuned(session, seed)
+    of_units, bands = tables(tuning, seed)
+    parts = tuning["bout_part"].values.astype(str)
+    found = {"Duet": (of_duet(of_units), clusters_of(bands, of_units["cluster"].to_numpy()))}
+    found["single bins"] = (single_bins(session, seed), None)
+    found |= regressions(session, parts, seed)
+    units, rows = [], []
+    for method, (scores, clusters) in found.items():
+        labelled = truth.reset_index(names="unit_id").assign(gain=gain, seed=seed, method=method, **scores)
+        units.append(labelled)
+        if clusters is not None:
+            rows.append({"gain": gain, "seed": seed, "method": method} | judged(clusters, truth))
+    return pd.concat(units), pd.DataFrame(rows)
+
+
+def of_duet(units: pd.DataFrame) -> dict[str, np.ndarray]:
+    columns = ("best_khz", "low_khz", "high_khz")
+    return {"score": -units["p_band"].to_numpy(), "q": units["q_band"].to_numpy()} | {
+        name: units[name].to_numpy() for name in columns
+    }
+
+
+def clusters_of(bands: pd.DataFrame, labels: np.ndarray) -> tuple[np.ndarray, list[tuple[float, float]]]:
+    """Label of each unit, and low and high edge (kHz) of each cluster."""
+    return labels, [(row.low_khz, row.high_khz) for row in bands.itertuples()]
+
+
+def located_session(session):
+    dt = Neural().bin_width_s
+    calls = locate_calls(session.calls, to_session=np.asarray, bin_start_s=session.neural.start_s, bin_width_s=dt)
+    rates, enough = smoothed(session.neural.counts, session.neural.valid, sd_bins=SMOOTHING_SD_S / dt)
+    step, reach = round(LAG_STEP_S / dt), round(MAPPING.max_lag_s / dt)
+    lags = np.arange(-(reach // step), reach // step + 1) * step
+    return calls, Nuisance(calls), rates, enough, lags
+
+
+def single_bins(session, seed: int) -> dict[str, np.ndarray]:
+    calls, nuisance, rates, enough, lags = located_session(session)
+    found = band_selectivity(
+        calls,
+        rates,
+        enough,
+        nuisance=nuisance,
+        part=np.zeros(len(calls.bout_id), int),
+        edges_hz=edges_hz(),
+        lags=lags,
+        bin_width_s=Neural().bin_width_s,
+        n_surrogates=MAPPING.n_surrogates,
+        n_surrogates_fine=MAPPING.n_surrogates_fine,
+        generator=np.random.default_rng(seed),
+        widths=(1,),
+    )
+    return {"score": -found.p, "q": q_values(found.p)} | read_bands(found.z[2])
+
+
+def read_bands(curves: np.ndarray) -> dict[str, np.ndarray]:
+    """Best frequency and half-height edges, kHz, of curves (n_units, n_bands)."""
+    found = peak_bands(curves, CENTRE_HZ, edges_hz())
+    return {f"{new}_khz": found[f"{old}_hz"] / 1e3 for new, old in (("best", "peak"), ("low", "low"), ("high", "high"))}
+
+
+def regressions(session, parts: np.ndarray, seed: int) -> dict[str, tuple[dict, tuple]]:
+    """GLM, reduced-rank regression and PLS on band indicators at all lags."""
+    calls, nuisance, rates, enough, lags = located_session(session)
+    band = BandSums(calls, edges_hz()).bands()[0]
+    indicators = np.zeros((len(rates), len(CENTRE_HZ) + 1), np.float32)
+    indicators[calls.bin, band] = 1
+    everywhere = np.ones(indicators.shape, bool)
+    # The response of a bin may follow what sounded up to the longest lag before it, or precede it.
+    columns = [lagged(indicators, everywhere, calls.bin, -lag)[0][:, :-1] for lag in lags]
+    x = nuisance.remove(np.concatenate(columns, axis=1), np.ones((len(band), len(lags) * len(CENTRE_HZ)), bool))
+    y = nuisance.remove(*lagged(rates, enough, calls.bin, 0))
+    a, b = parts[calls.bout] == "A", parts[calls.bout] == "B"
+    y /= np.maximum(y[a].std(axis=0), 1e-9)
+    ridge = RidgeCV(alphas=PENALTIES, fit_intercept=False).fit(x[a], y[a])
+    fit_a, fit_b, weights = x[a] @ ridge.coef_.T, x[b] @ ridge.coef_.T, ridge.coef_
+    found = {"GLM": (scored(fit_b, y[b], weights, len(lags)), None)}
+    axes = np.linalg.svd(fit_a, full_matrices=False)[2]
+    inner = np.flatnonzero(a)[int(0.8 * a.sum()) :]  # the last fifth of A chooses the rank
+    rank = max(RANKS, key=lambda r: -np.square(y[inner] - (x[inner] @ weights.T) @ axes[:r].T @ axes[:r]).sum())
+    low_rank = axes[:rank].T @ axes[:rank]
+    scores = scored(fit_b @ low_rank, y[b], low_rank.T @ weights, len(lags))
+    found["reduced rank"] = (scores, k_means(axes[:rank].T, low_rank.T @ weights, scores, seed, len(lags)))
+    pls = PLSRegression(n_components=rank, scale=False).fit(x[a], y[a])
+    scores = scored(pls.predict(x[b]), y[b], pls.coef_, len(lags))
+    found["PLS"] = (scores, k_means(pls.y_loadings_, pls.coef_, scores, seed, len(lags)))
+    return found
+
+
+def scored(fit: np.ndarray, y: np.ndarray, weights: np.ndarray, n_lags: int) -> dict[str, np.ndarray]:
+    """Held-out explained variance of each unit, and the band of its strongest weights (n_units, n_lags * n_bands)."""
+    explained = 1 - np.square(y - fit).sum(axis=0) / np.maximum(np.square(y).sum(axis=0), 1e-9)
+    return {"score": explained, "q": np.nan} | read_bands(strongest(weights, n_lags))
+
+
+def strongest(weights: np.ndarray, n_lags: int) -> np.ndarray:
+    """Weights of the bands at the lag of the largest one, (n_units, n_bands)."""
+    at_lags = weights.reshape(len(weights), n_lags, -1)
+    best = at_lags.max(axis=2).argmax(axis=1)
+    return at_lags[np.arange(len(weights)), best]
+
+
+def k_means(loadings: np.ndarray, weights: np.ndarray, scores: dict, seed: int, n_lags: int):
+    """Clusters of the units that held-out data speak for (score > 0), their number by the silhouette."""
+    labels = np.full(len(loadings), -1)
+    chosen = np.flatnonzero(scores["score"] > 0)
+    if len(chosen) < 4:
+        return labels, []
+    points = loadings[chosen] / np.maximum(np.linalg.norm(loadings[chosen], axis=1, keepdims=True), 1e-12)
+    fits = [
+        KMeans(k, n_init=10, random_state=seed).fit(points).labels_
+        for k in range(2, min(MOST_CLUSTERS, len(chosen) - 1) + 1)
+    ]
+    labels[chosen] = max(fits, key=lambda fit: silhouette_score(points, fit))
+    curves = strongest(weights, n_lags)
+    means = np.array([curves[labels == k].mean(axis=0) for k in range(labels.max() + 1)])
+    bands = read_bands(means)
+    return labels, list(zip(bands["low_khz"], bands["high_khz"], strict=True))
+
+
+def judged(clusters: tuple[np.ndarray, list[tuple[float, float]]], truth: pd.DataFrame) -> dict[str, float]:
+    """Agreement of clusters with the planted ones."""
+    labels, bands = clusters
+    assigned = labels >= 0
+    true = truth["cluster"].to_numpy(int)
+    true = np.where(true >= 0, true, len(CLUSTERS) + np.arange(len(true)))  # each a cluster of its own
+    best = [max((overlap(*band, c.low_hz / 1e3, c.high_hz / 1e3) for band in bands), default=0.0) for c in CLUSTERS]
+    others = truth["kind"].ne("tuned").to_numpy()
+    return {
+        "ari": adjusted_rand_score(true[assigned], labels[assigned]) if assigned.any() else np.nan,
+        "assigned": assigned[~others].mean(),
+        "forced": assigned[others].mean(),
+        "iou": float(np.median(best)),
+        "n_clusters": len(bands),
+    }
+
+
+def detected(units: pd.DataFrame) -> pd.DataFrame:
+    """Power of each method, gain and seed at the false-positive rate that all share, and by q."""
+    rows = []
+    for (gain, method), group in units.groupby(["gain", "method"], sort=False):
+        # among equal scores, as p at its floor, none is preferred
+        threshold = np.quantile(group.loc[group["kind"].ne("tuned"), "score"], 1 - FALSE_POSITIVES)
+        for seed, one in group[group["kind"].eq("tuned")].groupby("seed"):
+            passed = one["score"] > threshold
+            error_khz = (one["best_khz"] - one["best_hz"].astype(float) / 1e3).abs()[passed].median()
+            iou = [overlap(r.low_khz, r.high_khz, r.low_hz / 1e3, r.high_hz / 1e3) for r in one[passed].itertuples()]
+            rows.append(
+                {
+                    "gain": gain,
+                    "method": method,
+                    "seed": seed,
+                    "power": passed.mean(),
+                    "power_q": (one["q"] <= MAPPING.q).mean() if one["q"].notna().any() else np.nan,
+                    "peak_error_khz": error_khz,
+                    "unit_iou": np.nanmedian(iou) if iou else np.nan,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def report(power: pd.DataFrame, units: pd.DataFrame, sessions: pd.DataFrame) -> None:
+    n_seeds = power["seed"].nunique()
+    print(f"\nMean ± standard error over {n_seeds} seeds; power at {FALSE_POSITIVES:.0%} false positives.\n")
+    print("| gain | method | power | power at q <= 0.05 | peak error kHz | unit IoU |\n|---|---|---|---|---|---|")
+    for (gain, method), group in power.groupby(["gain", "method"], sort=False):
+        cells = " | ".join(shown(group[name]) for name in ("power", "power_q", "peak_error_khz", "unit_iou"))
+        print(f"| {gain:g} | {method} | {cells} |")
+    false = units[units["kind"].ne("tuned") & units["q"].notna()].assign(false=lambda t: t["q"] <= MAPPING.q)
+    print("\n| gain | method | vocal or unrelated units at q <= 0.05 |\n|---|---|---|")
+    for (gain, method), group in false.groupby(["gain", "method"], sort=False):
+        print(f"| {gain:g} | {method} | {shown(group.groupby('seed')['false'].mean())} |")
+    print(
+        "\n| gain | method | cluster ARI | tuned units in a cluster | others in one | cluster IoU | clusters (4) |\n"
+        "|---|---|---|---|---|---|---|"
+    )
+    for (gain, method), group in sessions.groupby(["gain", "method"], sort=False):
+        cells = " | ".join(shown(group[name]) for name in ("ari", "assigned", "forced", "iou", "n_clusters"))
+        print(f"| {gain:g} | {method} | {cells} |")
+
+
+def shown(values: pd.Series) -> str:
+    values = values.dropna()
+    if not len(values):
+        return "-"
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return f"{values.mean():.2f} ± {error:.2f}"
+
+
+def draw(power: pd.DataFrame, path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
+    for method, group in power.groupby("method", sort=False):
+        by_gain = group.groupby("gain")["power"]
+        error = by_gain.std(ddof=1) / np.sqrt(by_gain.count())
+        axes.errorbar(by_gain.mean().index, by_gain.mean(), error, marker="o", capsize=2, label=method)
+    axes.axhline(FALSE_POSITIVES, color="0.6", lw=0.8, ls=":")
+    axes.set(xlabel="gain at the best frequency", ylabel="tuned units found", ylim=(0, 1.02))
+    axes.set_title(f"at {FALSE_POSITIVES:.0%} false positives", fontsize=9)
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
