@@ -1,4 +1,7 @@
-"""counts.nc, written a run of bins at a time: its arrays lie unit by unit in memory, and tile by tile in the file."""
+"""counts.nc, written a run of bins at a time: its arrays lie unit by unit in memory, and tile by tile in the file.
+
+Tiles in which all is valid are never written: they read as the fill value, which is true.
+"""
 
 from pathlib import Path
 
@@ -24,19 +27,21 @@ def write_counts(counts: xr.Dataset, path: str | Path) -> None:
 
 
 def _write(file: h5netcdf.File, name: str, array: xr.DataArray) -> None:
-    dtype, attributes = array.dtype, dict(array.attrs)
-    if dtype.kind == "b":
-        dtype, attributes = np.dtype(np.int8), attributes | {"dtype": "bool"}  # as xarray keeps bool in netCDF
+    dtype, attributes, fill = array.dtype, dict(array.attrs), None
+    is_flags = dtype.kind == "b"
+    if is_flags:
+        dtype, attributes, fill = np.dtype(np.int8), attributes | {"dtype": "bool"}, 1  # as xarray keeps bool in netCDF
     if dtype.kind == "f":
-        attributes["_FillValue"] = dtype.type(np.nan)
+        fill = dtype.type(np.nan)
     n_bins, n_units = array.shape
     chunks = (min(n_bins, TILE[0]), min(n_units, TILE[1]))
-    variable = file.create_variable(
-        name, array.dims, dtype, chunks=chunks, fillvalue=attributes.get("_FillValue"), **PACKING
-    )
+    variable = file.create_variable(name, array.dims, dtype, chunks=chunks, fillvalue=fill, **PACKING)
+    if is_flags:
+        del variable.attrs["_FillValue"]  # true is no missing value
     for key, value in attributes.items():
-        if key != "_FillValue":
-            variable.attrs[key] = value
+        variable.attrs[key] = value
     for first in range(0, n_bins, RUN):
         run = slice(first, first + RUN)
-        variable[run] = np.ascontiguousarray(array[run].values.view(dtype))
+        values = array[run].values
+        if not (is_flags and values.all()):
+            variable[run] = np.ascontiguousarray(values.view(dtype))

@@ -4,6 +4,8 @@ import numpy as np
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+FEW_BINS = 2**15  # they lie in the cache, so that they can be laid out bin by bin, as they are written
+
 
 class LazyCounts(BackendArray):
     """Shape (n_bins, n_units), out of the sorted numbers (from 0) of the bins in which each unit's spikes lie."""
@@ -25,12 +27,12 @@ class LazyCounts(BackendArray):
         return block[:: -1 if step < 0 else 1][:: abs(step)]
 
     def dense(self, first: int, stop: int, units: int | slice = slice(None)) -> np.ndarray:
-        """Counts of the bins `first` to `stop - 1`, Shape (stop - first, n_units); unit by unit in memory."""
+        """Counts of the bins `first` to `stop - 1`, Shape (stop - first, n_units); many, unit by unit in memory."""
         places = self.places[units] if isinstance(units, slice) else [self.places[units]]
-        counts = np.zeros((len(places), stop - first), self.dtype)
+        counts = np.zeros((stop - first, len(places)), self.dtype, order="C" if stop - first <= FEW_BINS else "F")
         ends = np.array([first, stop], np.int32)  # of the type of the places, so that these are not converted
         one = self.dtype.type(1)
-        for row, place in zip(counts, places, strict=True):
+        for of_unit, place in zip(counts.T, places, strict=True):
             low, high = np.searchsorted(place, ends)
-            np.add.at(row, place[low:high].astype(np.intp) - first, one)
-        return counts.T if isinstance(units, slice) else counts[0]
+            np.add.at(of_unit, place[low:high].astype(np.intp) - first, one)
+        return counts if isinstance(units, slice) else counts[:, 0]

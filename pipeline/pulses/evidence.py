@@ -3,7 +3,6 @@
 from functools import cached_property
 
 import numpy as np
-from scipy.special import bdtrc
 
 from pipeline.pulses.drift import LINE, Drift, fit_drift, pieces_to_try
 from pipeline.pulses.stretches import LARGEST_DRIFT
@@ -88,6 +87,8 @@ class Trial:
 
     def chance(self) -> float:
         """Expected number of lines through two pairs that match as many pulses where the trains are unrelated."""
+        from scipy.special import bdtrc  # slow to import, and all that reads a clock imports this file
+
         common_s = np.ptp(self._b[self.pairs[:, 1]])
         n_lines = len(self._a) * len(self._b) * (1 + LARGEST_DRIFT * common_s / self._tolerance_s)
         n_others = max(self.n_heard[0] - 1, self.n_matched - 1)
