@@ -14,14 +14,14 @@ SPECTROGRAM_S = 1.2e-8  # sample of the sound
 CALLS_S = 1.4e-2  # second of sound
 BIN_S = 1.2e-8  # cell of the counts (bins x units)
 CLIPS_S = 6e-8  # number in the clips
-TUNE_S = 4e-6  # cell of the counts
+TUNE_S = 2e-6  # cell of the counts
 BASELINES_S = 1.6e-6  # number in the clips
 TRAIN_S = 1.0e-7  # number in the clips, epoch and model
 EVALUATE_S = 1.8e-8  # number in the clips, posterior sample and model
-MAP_S = 0.01  # unit and model
+MAP_S = 0.02  # unit and model
 REPORT_S = 12.0
 # bytes for each ...
-TUNE_BYTES = 100  # cell of the counts
+TUNE_BYTES = 12  # cell of the counts
 MODEL_BYTES = 30  # number in the clips
 COUNTS_BYTES = 0.3  # cell of the counts, on disk
 PYTHON_BYTES, TORCH_BYTES = 0.2e9, 0.5e9
