@@ -1,6 +1,7 @@
 """clips.nc from a session's spectrogram, calls and counts."""
 
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,8 @@ from pipeline.clips import MISSING_COUNT, MODALITIES
 from pipeline.clock import Clock
 from pipeline.errors import InputError
 
-CLIPS_AT_ONCE = 256  # bounds the memory beside that of the clips themselves
+CLIPS_AT_ONCE = 256  # bounds the memory beside that of the clips themselves,
+BINS_AT_ONCE = 2**15  # as does this, of counts.nc
 FEW_BOUTS = 5  # fewer cannot be dealt to three roles with any balance: time is cut instead
 
 
@@ -38,10 +40,10 @@ def make_clips(
 ) -> xr.Dataset:
     """The clips of one session, as written to clips.nc.
 
-    `spectrogram` may be open lazily: it is read by slices. `mode`: 'sliding' windows inside bouts, one window round
-    each 'call', or 'continuous' windows over the whole recording; a session without audio always has the last.
-    Clips start on the grid of the counts. Counts are those from `pre_s` before the clip to `post_s` after it. `label`:
-    the column of `calls` that labels a clip, by the call that fills most of it.
+    `spectrogram` and `counts` may be open lazily: they are read by slices. `mode`: 'sliding' windows inside bouts, one
+    window round each 'call', or 'continuous' windows over the whole recording; a session without audio always has the
+    last. Clips start on the grid of the counts. Counts are those from `pre_s` before the clip to `post_s` after it.
+    `label`: the column of `calls` that labels a clip, by the call that fills most of it.
 
     Guards are shortened, with a warning, where the session is too short for `guard_s`.
 
@@ -185,18 +187,22 @@ def window_counts(counts: xr.Dataset, first_bin: np.ndarray, *, n_bins: int) -> 
     origin = round(float(counts["bin"].values[0]) / float(counts.attrs["bin_width_s"]))
     row = first_bin[:, np.newaxis] - origin + np.arange(n_bins)  # (n_clips, n_bins)
     inside = (row >= 0) & (row < counts.sizes["bin"])
-    row = np.where(inside, row, 0)
-    values, valid = counts["counts"].values, counts["valid"].values
-    if counts.attrs["kind"] == "spikes":
-        largest = values.max(initial=0)
-        missing = (np.int8 if largest <= np.iinfo(np.int8).max else np.int16)(MISSING_COUNT)
-    else:
-        missing = np.float32(np.nan)
-    windows = np.empty((len(row), values.shape[1], n_bins), missing.dtype)
-    for i in range(0, len(row), CLIPS_AT_ONCE):
-        part = slice(i, i + CLIPS_AT_ONCE)
-        known = valid[row[part]] & inside[part, :, np.newaxis]
-        windows[part] = np.where(known, values[row[part]].astype(missing.dtype), missing).transpose(0, 2, 1)
+    row = np.clip(row, 0, counts.sizes["bin"] - 1)
+    is_spikes = counts.attrs["kind"] == "spikes"
+    windows = np.empty((len(row), counts.sizes["unit"], n_bins), np.int8 if is_spikes else np.float32)
+    # Clips are in the order of time.
+    edges = [*np.flatnonzero(np.diff(row[:, 0] // BINS_AT_ONCE, prepend=-1)), len(row)]
+    for begin, end in pairwise(edges):
+        first, stop = row[begin:end].min(), row[begin:end].max() + 1
+        values, valid = (counts[name][first:stop].values for name in ("counts", "valid"))
+        if is_spikes and values.max(initial=0) > np.iinfo(windows.dtype).max:
+            windows = windows.astype(np.int16)
+        missing = windows.dtype.type(MISSING_COUNT if is_spikes else np.nan)
+        for i in range(begin, end, CLIPS_AT_ONCE):
+            part = slice(i, min(i + CLIPS_AT_ONCE, end))
+            of_part = row[part] - first
+            known = valid[of_part] & inside[part, :, np.newaxis]
+            windows[part] = np.where(known, values[of_part].astype(windows.dtype), missing).transpose(0, 2, 1)
     return windows
 
 

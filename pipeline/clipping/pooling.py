@@ -27,7 +27,8 @@ def pool_power(spectrogram: xr.Dataset, edge_s: np.ndarray, *, n_bands: int) -> 
     if not len(time_s):
         return pooled, np.zeros(n_clips, bool)
     hop_s = float(spectrogram.attrs["hop_s"])
-    first_band, band_size = band_groups(spectrogram.sizes["frequency"], n_bands=n_bands)
+    _, band_size = band_groups(spectrogram.sizes["frequency"], n_bands=n_bands)
+    to_groups = np.repeat(np.diag(1 / band_size).astype(np.float32), band_size, axis=0)  # (stored bands, n_bands)
     place = np.searchsorted(time_s, edge_s - ROUNDING * hop_s)
     start, stop = np.minimum(place[:, :-1], len(time_s) - 1), place[:, 1:]
     stop = np.maximum(stop, start + 1)
@@ -42,14 +43,15 @@ def pool_power(spectrogram: xr.Dataset, edge_s: np.ndarray, *, n_bands: int) -> 
     )
     present &= n_unusable[stop[:, -1]] == n_unusable[start[:, 0]]
 
-    floor_db = spectrogram["noise_floor_db"].values.astype(np.float32)
+    floor_db = spectrogram["noise_floor_db"].values.astype(np.float32) @ to_groups
     clips = np.flatnonzero(present)
     for group in _slices(start[clips, 0], stop[clips, -1]):
         members = clips[group]
         begin, end = start[members[0], 0], stop[members, -1].max()
-        level_db = read_power_db(spectrogram, begin, end) - floor_db  # (frames, stored bands)
-        level_db[~usable[begin:end]] = 0  # between clips only; may be NaN, which a running sum would keep
-        level_db = np.add.reduceat(level_db, first_band, axis=1) / band_size
+        power_db = read_power_db(spectrogram, begin, end)  # (frames, stored bands)
+        power_db[~usable[begin:end]] = 0  # between clips only; may be NaN, which a running sum would keep
+        level_db = power_db @ to_groups
+        level_db -= floor_db
         total = np.zeros((len(level_db) + 1, n_bands))  # float64: sums over the slice must keep single frames
         np.cumsum(level_db, axis=0, out=total[1:])
         first, last = start[members] - begin, stop[members] - begin  # (clips, n_frames)

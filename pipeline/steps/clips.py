@@ -21,7 +21,7 @@ def run(args, config):
         clips = make_clips(
             spectrogram=spectrogram,
             calls=read_table(args.calls),
-            counts=counts.load(),
+            counts=counts,
             mode=chosen.mode,
             duration_s=chosen.duration_s,
             stride_s=chosen.stride_s,

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from pipeline.clipping import making
 from pipeline.clipping.making import make_clips
 from pipeline.clips import read_clips
 from pipeline.clock import fit_clock, shifted_clock
@@ -157,6 +158,21 @@ def test_counts_before_and_after_the_clip(session):
     np.testing.assert_allclose(clips["bin"].values, -0.1 + 0.01 * np.arange(35), atol=1e-12)
     early = make(session, pre_s=2.0, post_s=0.0)  # reaches before the recording
     assert (early["counts"].values[0, :, 0] == -1).all()
+
+
+@pytest.mark.parametrize("run", [1, 70, 10**6])
+def test_counts_that_need_two_bytes_do_not_hang_on_how_they_are_read(session, counts_of, monkeypatch, run):
+    monkeypatch.setattr(making, "BINS_AT_ONCE", run)
+    crowd = np.full(200, 22.003)  # read late: what came before is kept
+    counts = counts_of([np.arange(0.5, 40, 0.1), np.sort(np.append(crowd, [3.0, 30.0]))], audio_s=40.0)
+    clips = make(session | {"counts": counts}, pre_s=2.0, post_s=2.0, guard_s=0.1)  # reach before the recording
+    assert clips["counts"].dtype == np.int16
+    table = np.where(counts["valid"].values, counts["counts"].values.astype(int), -1)
+    for start_s, found in zip(clips["start_s"].values, clips["counts"].values, strict=True):
+        rows = round((start_s - 2.0) / 0.01) + np.arange(found.shape[1])
+        inside = (rows >= 0) & (rows < len(table))
+        expected = np.where(inside[:, None], table[np.where(inside, rows, 0)], -1)
+        np.testing.assert_array_equal(found, expected.T)
 
 
 def test_sound_alone_and_spikes_alone(session, spectrogram_of, counts_of, calls_of):
