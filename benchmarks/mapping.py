@@ -31,7 +31,8 @@ from pipeline.storage import write_table
 DUET = [sys.executable, "-m", "pipeline"]
 INPUTS = {"spectrogram": "spectrogram.nc", "calls": "calls.parquet", "counts": "counts.nc"}
 MADE = {"models": "model.pt", "latents": "latents.parquet", "metrics": "metrics.parquet"}
-FAMILY, LATENT_DIM, N_EPOCHS = "mopoe", 32, 2
+FAMILY, LATENT_DIM = "mopoe", 32
+FEW = {"training": {"max_epochs": 2}, "evaluation": {"n_samples": 4, "n_clips": 50}}
 UNITS = {"units_per_band": 75, "n_vocal": 100, "n_unrelated": 100}  # 500 with four bands
 HOP_S, N_BANDS = 0.002, 64
 CALL_DB, CALL_WIDTH_HZ, NOISE_DB = 25.0, 2000.0, 3.0
@@ -136,14 +137,14 @@ def _inputs(folder: Path) -> list:
 def _trained(folder: Path, clips: list, seed: int) -> Path:
     """`folder` with the model of a seed, its latents and its metrics."""
     folder.mkdir()
-    model, few = ["--model", folder / "model.pt"], {"training": {"max_epochs": N_EPOCHS}}
-    of = ["--family", FAMILY, "--latent-dim", LATENT_DIM, "--seed", seed, "--config", json.dumps(few)]
+    model, few = ["--model", folder / "model.pt"], ["--config", json.dumps(FEW)]
+    of = ["--family", FAMILY, "--latent-dim", LATENT_DIM, "--seed", seed, *few]
     kept = ["--history", folder / "history.csv", "--checkpoint", folder / "checkpoint.pt"]
     shown = ["--traversal-out", folder / "traversal.nc", "--examples-out", folder / "examples.nc"]
     for step in (
         ["train", *clips, *of, "--out", folder / "model.pt", *kept],
         ["embed", *clips, *model, "--out", folder / "latents.parquet"],
-        ["evaluate", *clips, *model, "--out", folder / "metrics.parquet", *shown],
+        ["evaluate", *clips, *model, "--out", folder / "metrics.parquet", *shown, *few],
     ):
         measured([*DUET, *map(str, step)])
     return folder
