@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-CONTROLS = ("neural_shifted", "time_reversed")
+CONTROLS = ("neural_shifted", "time_reversed", "other_session")
 LEVELS = ("vocal", "band")
 NOMINAL = 0.05
 SHIFT_RANGE_S = (60.0, 300.0)

@@ -1,5 +1,6 @@
 """Everything that one session says about its units without a model, as labelled arrays (tuning.nc)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,15 +22,23 @@ LAG_STEP_S = 0.02  # responses are smoothed by as much: finer lags would only re
 
 
 def profile_calls(
-    units: Counts, calls: pd.DataFrame, *, to_session, clip_start_s, clip_split, edges_hz: np.ndarray, options: Options
+    units: Counts,
+    calls: pd.DataFrame,
+    *,
+    to_session,
+    clip_start_s,
+    clip_split,
+    edges_hz: np.ndarray,
+    options: Options,
+    others: Sequence[pd.DataFrame] = (),
 ) -> xr.Dataset:
-    """Vocal modulation and band selectivity for a session with calls; the layout is that of `tuning_dataset`."""
+    """Vocal modulation and band selectivity for a session with calls; the layout is that of `tuning_dataset`.
+
+    `others`: calls of other sessions, to which these units cannot have listened; they are moved to begin with the
+    session's own.
+    """
     dt = units.bin_width_s
-    located = locate_calls(calls, to_session=to_session, bin_start_s=units.start_s, bin_width_s=dt)
-    envelope = np.zeros(len(units.start_s))
-    for start_s, stop_s in zip(to_session(calls["start_s"]), to_session(calls["stop_s"]), strict=True):
-        first, last = np.round((np.array([start_s, stop_s]) - units.start_s[0]) / dt).astype(int)
-        envelope[max(first, 0) : max(last, 0)] = 1
+    located, envelope = _placed(units, calls, to_session)
     modulation = _modulation(units, envelope, options)
     if len(located.bin) == 0 or not units.unit_ids:
         return untested_dataset(
@@ -37,14 +46,24 @@ def profile_calls(
         )
     part = bout_parts(located, clip_start_s, clip_split)
     lags = options.lags(dt, step_s=LAG_STEP_S)
-    near, located = _near(located, len(envelope), margin=int((options.max_lag_s + 4 * SMOOTHING_SD_S) / dt) + 1)
+    margin = int((options.max_lag_s + 4 * SMOOTHING_SD_S) / dt) + 1
+    near, located = _near(located, len(envelope), margin=margin)
     nuisance = Nuisance(located)
-    shared = {"nuisance": nuisance, "edges_hz": edges_hz, "lags": lags, "bin_width_s": dt}
 
-    def test(tester, bins, *names, **more):
+    def test(tester, bins, *names, song=located, nuisance=nuisance, **more):
         rates, enough = smoothed(units.counts[bins], units.valid[bins], sd_bins=SMOOTHING_SD_S / dt)
-        generator = options.generator("contours", *names)
-        return tester(located, rates, enough, n_surrogates=options.n_surrogates, generator=generator, **shared, **more)
+        return tester(
+            song,
+            rates,
+            enough,
+            nuisance=nuisance,
+            edges_hz=edges_hz,
+            lags=lags,
+            bin_width_s=dt,
+            n_surrogates=options.n_surrogates,
+            generator=options.generator("contours", *names),
+            **more,
+        )
 
     found = test(band_selectivity, near, part=part, n_surrogates_fine=options.n_surrogates_fine)
     counts, valid = units.counts[near], units.valid[near]
@@ -60,6 +79,19 @@ def profile_calls(
         moved = (near - shift) % len(envelope)
         controlled["neural_shifted"].append(test(band_p, moved, "neural_shifted", shift))
         controlled["time_reversed"].append(test(band_p, len(envelope) - 1 - moved, "time_reversed", shift))
+    foreign = []
+    for index, other in enumerate(others):
+        late_s = calls["start_s"].min() - other["start_s"].min()
+        other = other.assign(start_s=other["start_s"] + late_s, stop_s=other["stop_s"] + late_s)
+        other["contour_s"] = [np.asarray(time_s, float) + late_s for time_s in other["contour_s"]]
+        song, sounding = _placed(units, other, to_session)
+        if len(song.bin):
+            foreign.append(_modulation(units, sounding, options).p)
+            bins, song = _near(song, len(envelope), margin=margin)
+            controlled["other_session"].append(
+                test(band_p, bins, "other_session", index, song=song, nuisance=Nuisance(song))
+            )
+    modulation.controls["other_session"] = np.array(foreign).reshape(-1, len(units.unit_ids))
     tested = found.sound_bins[2] * dt >= MIN_SOUND_S
     spans = pd.DataFrame({"bout": located.bout_id, "start_s": located.start_s, "stop_s": located.stop_s, "part": part})
     return tuning_dataset(
@@ -75,6 +107,16 @@ def profile_calls(
         n_calls=len(calls),
         method="calls",
     )
+
+
+def _placed(units: Counts, calls: pd.DataFrame, to_session) -> tuple[CallBins, np.ndarray]:
+    """Calls on the grid of the counts, and whether any sounds in each bin (n_bins,)."""
+    dt = units.bin_width_s
+    envelope = np.zeros(len(units.start_s))
+    for start_s, stop_s in zip(to_session(calls["start_s"]), to_session(calls["stop_s"]), strict=True):
+        first, last = np.round((np.array([start_s, stop_s]) - units.start_s[0]) / dt).astype(int)
+        envelope[max(first, 0) : max(last, 0)] = 1
+    return locate_calls(calls, to_session=to_session, bin_start_s=units.start_s, bin_width_s=dt), envelope
 
 
 def _near(located: CallBins, n_bins: int, *, margin: int) -> tuple[np.ndarray, CallBins]:
@@ -113,6 +155,7 @@ def profile_playback(
         responses.append(sums)
         p_values.append([playback.playback_p(sound, side, **shared) for side in moved])
     controlled = [np.concatenate(draw) for draw in zip(*p_values, strict=True)]
+    # Sessions mostly share what is played back: another session's sound is no control.
     controlled = {"neural_shifted": controlled[: len(shifts)], "time_reversed": controlled[len(shifts) :]}
     starts = playback.block_starts(len(part), bin_width_s=dt)
     size = np.diff(np.append(starts, len(part)))

@@ -196,7 +196,8 @@ TABLES = {
         "delta_high": "upper end of its 95 % interval",
     },
     "controls": {
-        "control": "neural_shifted (spikes moved by 60-300 s) or time_reversed",
+        "control": "neural_shifted (spikes moved by 60-300 s), time_reversed, or other_session (the song of another "
+        "session; not for sounds that are played back)",
         "level": "vocal (any vocalization) or band (which frequency)",
         "metric": "share of tests with p <= 0.05",
         "value": "that share",

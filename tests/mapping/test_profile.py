@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from planted_session import DT, EDGES_HZ
+from planted_session import DT, EDGES_HZ, song
 
 from pipeline.mapping import profile
 from pipeline.mapping.tuning_file import Counts, Options
@@ -16,10 +16,9 @@ def units_of(counts, valid):
     return Counts(counts, valid, DT * np.arange(len(counts)), DT, names)
 
 
-def by_calls(planted, counts, valid):
-    return profile.profile_calls(
-        units_of(counts, valid), planted.calls, to_session=lambda t: t, edges_hz=EDGES_HZ, options=OPTIONS, **CLIPS
-    )
+def by_calls(planted, counts, valid, **more):
+    settings = CLIPS | {"to_session": lambda t: t, "edges_hz": EDGES_HZ, "options": OPTIONS} | more
+    return profile.profile_calls(units_of(counts, valid), planted.calls, **settings)
 
 
 def by_power(planted, counts, valid):
@@ -41,4 +40,24 @@ def test_what_a_unit_shows_hangs_neither_on_others_nor_on_its_invalid_bins(plant
     for name in ("p_vocal", "p_band", "lag_s", "peak_hz", "split_half_r", "rate_hz"):
         np.testing.assert_allclose(again[name], found[name][4:], rtol=1e-4, err_msg=name)
     np.testing.assert_allclose(again["bout_response"], found["bout_response"][:, 4:], atol=1e-3)
-    assert found["control_n"].values.min() >= 14
+    own_controls = ["neural_shifted", "time_reversed"]
+    assert found["control_n"].sel(control=own_controls).values.min() >= 14
+    assert found["control_n"].sel(control="other_session").values.max() == 0
+
+
+def test_another_sessions_song_is_a_control(planted):
+    """It shows nothing, unless it is the session's own song, moved in time."""
+    valid = np.ones(planted.counts.shape, bool)
+    own = planted.calls.assign(start_s=planted.calls["start_s"] + 7, stop_s=planted.calls["stop_s"] + 7)
+    own["contour_s"] = [time_s + 7 for time_s in own["contour_s"]]
+    foreign = [song(np.random.default_rng(seed), 300.0) for seed in (11, 12)]
+    for others, n_draws in ((foreign, 2), ([own], 1)):
+        found = by_calls(planted, planted.counts, valid, others=others)
+        fraction = found["control_fraction"].sel(control="other_session")
+        assert (found["control_n"].sel(control="other_session") == n_draws * planted.counts.shape[1]).all()
+        if n_draws == 2:
+            assert (fraction <= 0.15).all()
+        else:
+            shared = [(found["p_vocal"] <= 0.05).mean(), (found["p_band"] <= 0.05).mean()]
+            np.testing.assert_allclose(fraction, shared, atol=0.1)
+            assert (fraction > 0.4).all()
