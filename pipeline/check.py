@@ -18,6 +18,7 @@ from pipeline.clock import Clock
 from pipeline.config import Config
 from pipeline.errors import InputError, InputErrors
 from pipeline.estimate import Cost, SessionSize, cost_of
+from pipeline.mapping.power import SONG_SHARE, smallest_gain
 from pipeline.neural.recording import Choice, UnitsHeader, read_header
 from pipeline.pulses.session_clock import check_pulse_channels, read_clock
 from pipeline.sessions import Session, absent_files, scan_sheet
@@ -49,6 +50,15 @@ class SessionReport:
         if self.audio_s is None or self.units is None:
             return np.nan
         return max(min(self.audio_s[1], self.units.stop_s) - max(self.audio_s[0], self.units.start_s), 0.0)
+
+    @property
+    def smallest_gain(self) -> float:
+        """The weakest tuning to calls that half of the units would be found with, as if all fired at the mean rate."""
+        if self.units is None or self.units.kind != "spikes" or not self.units.n_units or not self.overlap_s > 0:
+            return np.nan
+        observed_s = self.units.stop_s - self.units.start_s
+        rate_hz = self.units.n_spikes / self.units.n_units / max(observed_s, 1e-9)
+        return smallest_gain(rate_hz=rate_hz, song_s=SONG_SHARE * self.overlap_s)
 
     @property
     def analysed_s(self) -> np.ndarray | None:
@@ -105,6 +115,7 @@ def table_of(reports: list[SessionReport], config: Config) -> pd.DataFrame:
                 "drift_ppm": clock.drift_ppm if clock else np.nan,
                 "residual_ms": clock.residual_s * 1e3 if clock else np.nan,
                 "overlap_min": report.overlap_s / 60,
+                "smallest_gain": report.smallest_gain if config.clips.mode != "continuous" else np.nan,
                 "clips_at_most": size.n_clips,
                 "prepare_min": sum(size.prepare_s.values()) / 60,
                 "disk_gb": size.disk_bytes / 1e9,

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from pipeline.check import check_sheet, cost_of_run, table_of
 from pipeline.errors import InputErrors
+from pipeline.mapping.power import SONG_SHARE
 from pipeline.storage import write_table
 
 SETTINGS = ("audio", "neural", "clips", "models", "training", "evaluation", "seed")
@@ -21,7 +22,7 @@ def run(args, config):
     reports, problems = check_sheet(args.sheet, config)
     table = table_of(reports, config)
     # a pipe has no width of its own, and a table that is cut to 80 columns is of no use in a log
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = Console(width=None if sys.stdout.isatty() else 220)
     shown = Table(title=f"{args.sheet}: {len(reports)} session{'' if len(reports) == 1 else 's'}")
     for name in table.columns:
         title = name.replace("_", " ").replace("khz", "kHz").replace("gb", "GB")
@@ -40,6 +41,11 @@ def run(args, config):
         console.print(f"At most {n_clips:,} clips, {hours} without a GPU, {needs}.", highlight=False)
         if config.clips.mode != "continuous":
             console.print("That is as if the animals called all the time; clips lie in bouts alone.", highlight=False)
+            console.print(
+                "Smallest gain: a unit that fires so much more in its band has an even chance to be found, "
+                f"if calls fill {SONG_SHARE:.0%} of the time.",
+                highlight=False,
+            )
     if args.out:
         write_table(table, args.out)
     if problems:
