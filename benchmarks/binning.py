@@ -173,6 +173,8 @@ def raw_read(path: Path, _) -> None:
 
 
 def with_duet():
+    import pyarrow.pandas_compat  # noqa: F401  imported with the first table
+
     from pipeline.clock import shifted_clock
     from pipeline.neural.binning import bin_session
     from pipeline.neural.recording import open_recording

@@ -14,7 +14,7 @@ from pipeline.neural.recording import Units
 from pipeline.neural.spikes import listed_units
 from pipeline.neural.unit_table import Observed
 
-POOL_SPIKES = 2**22  # 16 MB of bin numbers at a time
+POOL_SPIKES = 2**24  # 64 MB of bin numbers at a time; what is not filled takes no memory
 LOOK_S = 0.01  # bins to look for far-off spikes in
 FARTHEST_S = 1e11  # 3000 years: beyond it lies no clock's zero
 MAX_COUNT = np.iinfo(np.int16).max  # clips keep counts as int16
@@ -62,23 +62,22 @@ def count_spikes(units: Units, *, audio_s: np.ndarray, bin_width_s: float, min_r
     valid_bins = np.array([np.count_nonzero(code == VALID) for code in codes])
     whole = valid_bins == grid.n_bins
     places = binned.bins
-    first_bin = np.int32(np.clip(grid.first_bin - binned.origin, -FARTHEST_BIN, FARTHEST_BIN))
+    first_bin = int(np.clip(grid.first_bin - binned.origin, -FARTHEST_BIN, FARTHEST_BIN))
     # of the type of the bins, so that these are not converted to be searched
     ends = np.array([first_bin, first_bin + grid.n_bins], np.int32)
     for unit, bins in enumerate(binned.bins):
         low, high = np.searchsorted(bins, ends)
         dropped["no_audio" if len(audio_s) else "unobserved"][unit] += len(bins) - (high - low)
         place = bins[low:high]
-        place -= first_bin
         if not whole[code_of[unit]]:
-            code = codes[code_of[unit]][place]
+            code = codes[code_of[unit]][place - first_bin]
             n = np.bincount(code, minlength=4)
             dropped["no_audio"][unit] += n[NO_AUDIO]
             dropped["unobserved"][unit] += n[UNOBSERVED]
             dropped["invalid_times"][unit] += n[INVALID]
             if n[UNOBSERVED] and units.observed_s[unit] is not None:
                 away = ~grid.touched(units.observed_s[unit])
-                n_contrary[unit] = np.count_nonzero(away[place[code == UNOBSERVED]])
+                n_contrary[unit] = np.count_nonzero(away[place[code == UNOBSERVED] - first_bin])
             place = place[code == VALID]
         places[unit] = place
         n_spikes[unit] = len(place)
@@ -98,10 +97,11 @@ def count_spikes(units: Units, *, audio_s: np.ndarray, bin_width_s: float, min_r
         for unit in range(n_units)
     ]
     chosen = np.array([unit for unit in range(n_units) if not reasons[unit]], int)
-    for unit in chosen:
-        _refuse_crowded(places[unit], units.nwb_id[unit], where)
+    if binned.largest > MAX_COUNT:
+        for unit in chosen:
+            _refuse_crowded(places[unit], units.nwb_id[unit], where)
     dtype = np.uint8 if binned.largest < 2**8 else np.uint16
-    counts = LazyCounts([places[unit] for unit in chosen], n_bins=grid.n_bins, dtype=dtype)
+    counts = LazyCounts([places[unit] for unit in chosen], first_bin=first_bin, n_bins=grid.n_bins, dtype=dtype)
     return Observed(
         grid=grid,
         kind="spikes",
@@ -146,7 +146,7 @@ def binned_spikes(units: Units, *, bin_width_s: float) -> Binned:
         free = free[n:]
         if not n:
             continue
-        ends_s[unit] = times_s[[0, -1]]
+        ends_s[unit] = times_s[0], times_s[-1]
         # sample numbers are whole in all units: the first spikes of a unit tell that these are none
         all_whole = all_whole and bool((times_s[:16] % 1 == 0).all()) and bool((times_s % 1 == 0).all())
         n_whole += n if all_whole else 0
@@ -156,7 +156,7 @@ def binned_spikes(units: Units, *, bin_width_s: float) -> Binned:
         if not origin and FARTHEST_BIN / 2 * bin_width_s < abs(middle_s) < FARTHEST_S:
             origin = int(middle_s / bin_width_s)  # seconds since 1970, for one, are beyond int32
         _put_bins(bins[-1], times_s, scratch[:n], bin_width_s, origin)
-        if n > largest and (bins[-1][largest:] == bins[-1][:-largest]).any():
+        if largest < n and _is_crowded(bins[-1], largest):
             largest = n
     return Binned(bins, ends_s, n_whole if all_whole else 0, largest, origin)
 
@@ -169,16 +169,26 @@ def _on_steps(times_s: np.ndarray, step_s: float) -> np.ndarray:
 
 def _put_bins(bins: np.ndarray, times_s: np.ndarray, scratch: np.ndarray, bin_width_s: float, origin: int) -> None:
     """Numbers of bins of sorted, finite times into `bins`; times beyond any grid are held at its reach."""
-    np.divide(times_s, bin_width_s, out=scratch)
+    tolerance = EDGE_TOLERANCE
     if origin:
+        np.divide(times_s, bin_width_s, out=scratch)
         scratch -= origin
+        # far from 0 the numbers themselves are coarser than the tolerance
+        tolerance = max(tolerance, 2 * float(np.spacing(float(abs(origin)))))
+    else:
+        np.multiply(times_s, 1 / bin_width_s, out=scratch)  # quicker, and exact within the tolerance
     if scratch[0] < -FARTHEST_BIN or scratch[-1] > FARTHEST_BIN:
         np.clip(scratch, -FARTHEST_BIN, FARTHEST_BIN, out=scratch)
-    # far from 0 the numbers themselves are coarser than the tolerance
-    scratch += max(EDGE_TOLERANCE, 2 * float(np.spacing(float(abs(origin)))))
+    scratch += tolerance
     if scratch[0] < 0:
         np.floor(scratch, out=scratch)  # from 0 on, conversion rounds down
     bins[:] = scratch
+
+
+def _is_crowded(bins: np.ndarray, most: int) -> bool:
+    """Whether more than `most` of sorted numbers are the same."""
+    probes = bins[:: (most + 1) // 2]  # more than that hold at least two of these
+    return bool((probes[1:] == probes[:-1]).any() and (bins[most:] == bins[:-most]).any())
 
 
 def _recorded_s(binned: Binned, units: Units) -> tuple[float, float]:
@@ -226,11 +236,11 @@ def _codes(units: Units, grid: Grid, *, audio_s: np.ndarray, recorded_s) -> tupl
 
 
 def _refuse_crowded(place: np.ndarray, name: str, where: str) -> None:
-    if (place[MAX_COUNT:] == place[:-MAX_COUNT]).any():
+    if _is_crowded(place, MAX_COUNT):
         raise InputError(
             "too many spikes in a bin",
             where=f"{where}, unit {name}",
-            found=np.bincount(place).max(),
+            found=np.unique(place, return_counts=True)[1].max(),
             allowed=f"up to {MAX_COUNT}",
             mend="a smaller neural.bin_width_s",
         )

@@ -84,6 +84,8 @@ def _on_grid(t_s: np.ndarray, first_bin: int, n_bins: int, bin_width_s: float) -
 
 def _runs(start: np.ndarray, stop: np.ndarray, n_bins: int) -> np.ndarray:
     """Union of runs of bins [start, stop). Shape (n_bins,), bool."""
+    if not len(start):
+        return np.zeros(n_bins, bool)
     steps = np.zeros(n_bins + 1, int)
     np.add.at(steps, np.clip(start, 0, n_bins).astype(int), 1)
     np.add.at(steps, np.clip(stop, 0, n_bins).astype(int), -1)

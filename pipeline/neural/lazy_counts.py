@@ -8,10 +8,10 @@ FEW_BINS = 2**15  # they lie in the cache, so that they can be laid out bin by b
 
 
 class LazyCounts(BackendArray):
-    """Shape (n_bins, n_units), out of the sorted numbers (from 0) of the bins in which each unit's spikes lie."""
+    """Shape (n_bins, n_units), out of the sorted numbers of the bins, from `first_bin` on, of units' spikes."""
 
-    def __init__(self, places: list[np.ndarray], *, n_bins: int, dtype: type):
-        self.places, self.dtype = places, np.dtype(dtype)
+    def __init__(self, places: list[np.ndarray], *, first_bin: int, n_bins: int, dtype: type):
+        self.places, self.first_bin, self.dtype = places, first_bin, np.dtype(dtype)
         self.shape = (n_bins, len(places))
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
@@ -30,6 +30,7 @@ class LazyCounts(BackendArray):
         """Counts of the bins `first` to `stop - 1`, Shape (stop - first, n_units); many, unit by unit in memory."""
         places = self.places[units] if isinstance(units, slice) else [self.places[units]]
         counts = np.zeros((stop - first, len(places)), self.dtype, order="C" if stop - first <= FEW_BINS else "F")
+        first, stop = self.first_bin + first, self.first_bin + stop
         ends = np.array([first, stop], np.int32)  # of the type of the places, so that these are not converted
         one = self.dtype.type(1)
         for of_unit, place in zip(counts.T, places, strict=True):

@@ -1,6 +1,7 @@
 """Spike times out of a file, a slice of units at a time, in order and free of what cannot be a spike."""
 
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any
 from warnings import warn
 
@@ -77,7 +78,7 @@ class SpikeStream:
     @staticmethod
     def _is_clean(times_s: np.ndarray) -> bool:
         # comparisons with NaN are false; infinite times can only be first or last if the rest is in order
-        return bool(np.isfinite(times_s[[0, -1]]).all() and (times_s[1:] > times_s[:-1]).all())
+        return isfinite(times_s[0]) and isfinite(times_s[-1]) and bool((times_s[1:] > times_s[:-1]).all())
 
     def _cleaned(self, times_s: np.ndarray, unit: int) -> np.ndarray:
         finite = np.isfinite(times_s)

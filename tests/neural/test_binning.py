@@ -156,6 +156,17 @@ def test_neural_alone(real_nwb):
         np.testing.assert_array_equal(dataset["counts"].values[:, u], np.histogram(times, edges)[0])
 
 
+@pytest.mark.parametrize("before", [0, 1, 127, 200])
+@pytest.mark.parametrize(("n", "dtype"), [(255, np.uint8), (256, np.uint16), (1000, np.uint16)])
+def test_crowded_bins_take_two_bytes(before, n, dtype):
+    crowd = 50.0 + np.arange(n) * 1e-6
+    train = np.concatenate([np.linspace(0.5, 49.5, before), crowd, np.arange(51, 99, 0.5)])
+    dataset, _ = count(units_of([train, train[:100]]), files=[[0, 100]])
+    assert dataset["counts"].dtype == dtype
+    expected = np.bincount(np.floor(train * 100 + 1e-6).astype(int), minlength=10_000)
+    np.testing.assert_array_equal(dataset["counts"].values[:, 0], expected)
+
+
 def test_recordings_that_do_not_overlap():
     with pytest.raises(InputError, match=r"do not overlap(.|\n)*sound at 0 to 10 s, units at 500 to 600 s(.|\n)*sync"):
         count(units_of([np.linspace(500, 600, 99)]), files=[[0, 10]])

@@ -10,7 +10,7 @@ from pipeline.neural.lazy_counts import LazyCounts
 def both(rng):
     places = [np.sort(rng.integers(0, 50, n)).astype(np.int32) for n in (300, 0, 7)]
     dense = np.array([np.bincount(place, minlength=50) for place in places]).T
-    lazy = LazyCounts(places, n_bins=50, dtype=np.uint8)
+    lazy = LazyCounts([place - 7 for place in places], first_bin=-7, n_bins=50, dtype=np.uint8)
     return xr.DataArray(xr.Variable(("bin", "unit"), indexing.LazilyIndexedArray(lazy))), xr.DataArray(
         dense.astype(np.uint8), dims=("bin", "unit")
     )
