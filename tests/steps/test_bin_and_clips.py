@@ -43,7 +43,9 @@ def folder(tmp_path):
         tmp_path / "spectrogram.nc",
     )
     start_s = 1 + 2.5 * np.arange(11)
-    calls = pd.DataFrame({"call": range(11), "bout": range(11), "start_s": start_s, "stop_s": start_s + 0.3})
+    calls = pd.DataFrame(
+        {"call": range(11), "bout": range(11), "start_s": start_s, "stop_s": start_s + 0.3, "label": ""}
+    )
     write_table(calls, tmp_path / "calls.parquet")
     return tmp_path
 
