@@ -19,7 +19,7 @@ from scipy.ndimage import maximum_filter1d, median_filter
 
 UNIT_FRAMES = 30
 SPAN_FRAMES = UNIT_FRAMES + 2  # with one on either side
-UNITS_AT_ONCE = 4  # their arrays stay in the cache
+UNITS_AT_ONCE = 8  # their arrays stay in the cache
 N_TAPERS = 5  # a tone fills one bin more
 HOPS_A_WINDOW = 4
 FEATURE_BINS = 5  # a sound fills so many adjacent bins (see `features`), a noise peak does not
