@@ -153,7 +153,7 @@ rule tune:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(2000, times_input=4),
+        mem_mb=memory(3000, times_input=1),
         runtime=minutes(120),
     params:
         settings=choices("tune"),
