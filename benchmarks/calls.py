@@ -104,7 +104,7 @@ def call_free(path: Path, duration_s: float) -> None:
 def speed(path: Path, duration_s: float) -> None:
     rng = np.random.default_rng(3)
     samples = noise(duration_s, rng)
-    truth = add_song(samples[: len(samples) * 6 // 10], 10, rng)  # silence after it, as in most recordings
+    truth = add_song(samples[: len(samples) * 5 // 10], 10, rng)  # silence after it, as in most recordings
     soundfile.write(path, samples, RATE_HZ, subtype="PCM_16")
     share = (truth[:, 1] - truth[:, 0]).sum() / duration_s
     both = {everywhere: detected(path, everywhere=everywhere) for everywhere in (True, False)}
