@@ -86,7 +86,7 @@ def profile_calls(
         other["contour_s"] = [np.asarray(time_s, float) + late_s for time_s in other["contour_s"]]
         song, sounding = _placed(units, other, to_session)
         if len(song.bin):
-            foreign.append(_modulation(units, sounding, options).p)
+            foreign.append(_modulation(units, sounding, options, n_controls=0).p)
             bins, song = _near(song, len(envelope), margin=margin)
             controlled["other_session"].append(
                 test(band_p, bins, "other_session", index, song=song, nuisance=Nuisance(song))
@@ -200,7 +200,7 @@ def profile_none(units: Counts, *, edges_hz: np.ndarray, options: Options) -> xr
     return untested_dataset(units, modulation, edges_hz=edges_hz, options=options, n_calls=0, method="none")
 
 
-def _modulation(units: Counts, envelope: np.ndarray, options: Options) -> Modulation:
+def _modulation(units: Counts, envelope: np.ndarray, options: Options, *, n_controls: int = 20) -> Modulation:
     dt = units.bin_width_s
     covered = np.flatnonzero(units.valid.any(axis=1))
     if not len(covered) or not envelope.any():
@@ -215,5 +215,5 @@ def _modulation(units: Counts, envelope: np.ndarray, options: Options) -> Modula
         lags=options.lags(dt, step_s=dt),
         bin_width_s=dt,
         n_surrogates=options.n_surrogates_fine,
-        control_shifts=control_shifts(rows.stop - rows.start, bin_width_s=dt, n_shifts=20),
+        control_shifts=control_shifts(rows.stop - rows.start, bin_width_s=dt, n_shifts=n_controls),
     )

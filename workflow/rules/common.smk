@@ -15,7 +15,7 @@ from pipeline.sessions import is_address, read_sessions, split_annotations
 from pipeline.steps import steps
 from pipeline.sync import sync_kind
 
-N_OTHERS = 3  # sessions whose song is played to a session's units, as a control
+N_OTHERS = 2  # sessions whose song is played to a session's units, as a control
 ENVIRONMENT = f"{REPOSITORY}/environment.yml"
 
 # Jobs call the interpreter that runs Snakemake, so that nothing depends on PATH, here or on a node. A job that
