@@ -7,7 +7,8 @@ settings. For every p value the share at or below 0.05 over units (mean over ses
 for tables the share of sessions that hold anything at q <= 0.05. The band of a cluster is only tested where units were
 clustered, which hardly ever happens; so it is also tested for random groups of five units, as if they were clusters,
 and coupling profiles are drawn at random (smooth over bands), as a model that learned nothing of the held-out spikes
-could bring forth. Prints a table in Markdown; `--out` also keeps one row a session.
+could bring forth. Prints a table in Markdown; `--out` keeps one row a session as they come, and a call that finds it goes
+on from there.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from pipeline.mapping.cluster_bands import Members, describe_cluster
 from pipeline.mapping.controls import CONTROLS, LEVELS
 from pipeline.mapping.coupling import profile_p
 from pipeline.mapping.units import Tunings
-from pipeline.storage import write_table
+from pipeline.storage import read_table, write_table
 
 NOMINAL = 0.05
 SCENARIOS = {
@@ -45,11 +46,14 @@ def main() -> None:
     parser.add_argument("--scenarios", nargs="*", default=list(SCENARIOS), choices=list(SCENARIOS))
     parser.add_argument("--out", type=Path, help="table with one row a session")
     args = parser.parse_args()
-    jobs = [(name, seed, args.units, args.minutes) for name in args.scenarios for seed in range(args.sessions)]
-    rows = pd.DataFrame(each(false_positives, jobs, n_processes=args.processes))
-    if args.out:
-        write_table(rows, args.out)
-    report(rows)
+    rows = read_table(args.out).to_dict("records") if args.out and args.out.exists() else []
+    done = {(row["scenario"], row["seed"]) for row in rows}
+    jobs = [(name, seed, args.units, args.minutes) for seed in range(args.sessions) for name in args.scenarios]
+    for row in each(false_positives, [job for job in jobs if job[:2] not in done], n_processes=args.processes):
+        rows.append(row)
+        if args.out:
+            write_table(pd.DataFrame(rows), args.out)
+    report(pd.DataFrame(rows))
 
 
 def false_positives(scenario: str, seed: int, n_units: int, minutes: float) -> dict:

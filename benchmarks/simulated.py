@@ -108,4 +108,5 @@ def each(work: Callable, jobs: Iterable[tuple], *, n_processes: int) -> Iterator
         yield from (work(*job) for job in jobs)
         return
     with ProcessPoolExecutor(n_processes) as pool:
-        yield from pool.map(work, *zip(*jobs, strict=True))
+        for job in [pool.submit(work, *job) for job in jobs]:
+            yield job.result()
