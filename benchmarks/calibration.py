@@ -7,8 +7,8 @@ settings. For every p value the share at or below 0.05 over units (mean over ses
 for tables the share of sessions that hold anything at q <= 0.05. The band of a cluster is only tested where units were
 clustered, which hardly ever happens; so it is also tested for random groups of five units, as if they were clusters,
 and coupling profiles are drawn at random (smooth over bands), as a model that learned nothing of the held-out spikes
-could bring forth. Prints a table in Markdown; `--out` keeps one row a session as they come, and a call that finds it goes
-on from there.
+could bring forth. Prints a table in Markdown; `--out` keeps one row a session as they come, and a call that finds it
+goes on from there.
 """
 
 import argparse

@@ -170,10 +170,10 @@ def fit_noise(levels: np.ndarray, *, sound: np.ndarray, inner: np.ndarray, first
     `n_steady` (odd) is the number of units whose median is the running floor of a tone.
     """
     trend = slow_waves(levels.shape[1])
-    floor_db = np.median(levels[inner].T.copy(), axis=1)
+    (floor_db,) = _percentiles(levels[inner], 50)
     over = flattened(levels, floor_db, trend)
     over[~sound] = 0
-    low_db, rest_db = np.percentile(over[inner].T.copy(), [LOWER_PERCENT, 50], axis=1).astype(np.float32)
+    low_db, rest_db = _percentiles(over[inner], LOWER_PERCENT, 50)
     floor_db, over = floor_db + rest_db, over - rest_db
     sigma_db = _sigma(median_of_five(over[inner]))
     if inner.sum() < FEWEST_FRAMES:
@@ -246,6 +246,16 @@ def slow_waves(n_bins: int) -> np.ndarray:
     order = 3 if n_bins >= 24 else 1
     waves = np.cos(np.pi * np.outer(np.arange(n_bins) + 0.5, np.arange(order)) / n_bins)
     return (waves / np.linalg.norm(waves, axis=0)).astype(np.float32)
+
+
+def _percentiles(levels: np.ndarray, *percents: float) -> np.ndarray:
+    """Percentiles of each bin of (n, n_bins), float32, (n_percents, n_bins): sorting is quicker than np.percentile."""
+    ordered = levels.T.copy()
+    ordered.sort(axis=1)
+    place = np.array(percents) / 100 * (len(levels) - 1)
+    low = place.astype(int)
+    below, above = ordered[:, low], ordered[:, np.minimum(low + 1, len(levels) - 1)]
+    return (below + (place - low) * (above - below)).T.astype(np.float32)
 
 
 def _steady(over: np.ndarray, n_steady: int, least_db: float) -> tuple[np.ndarray, np.ndarray]:
