@@ -52,8 +52,8 @@ def pooled_controls(sessions: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray
             share, se, n = (np.array(values, float) for values in zip(*cells, strict=True))
             weight = n / n.sum()
             fraction = float(weight @ share)
-            # with one draw there is no spread to see: binomial
-            error = np.where(np.isfinite(se), se, np.sqrt(NOMINAL * (1 - NOMINAL) / n))
+            # A few draws may happen to agree: never less than by chance alone. (Of one draw se is NaN.)
+            error = np.fmax(se, np.sqrt(NOMINAL * (1 - NOMINAL) / n))
             pooled_se = float(np.sqrt((weight**2) @ error**2))
             doubtful = fraction > 2 * NOMINAL and fraction - 1.645 * pooled_se > NOMINAL
             rows.append([control, level, fraction, pooled_se, int(n.sum()), NOMINAL, "low" if doubtful else "ok"])

@@ -1,6 +1,5 @@
 """Everything that one session says about its units without a model, as labelled arrays (tuning.nc)."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,11 +29,11 @@ def profile_calls(
     clip_split,
     edges_hz: np.ndarray,
     options: Options,
-    others: Sequence[pd.DataFrame] = (),
+    other: pd.DataFrame | None = None,
 ) -> xr.Dataset:
     """Vocal modulation and band selectivity for a session with calls; the layout is that of `tuning_dataset`.
 
-    `others`: calls of other sessions, to which these units cannot have listened; they are moved to begin with the
+    `other`: calls of another session, to which these units cannot have listened; they are moved to begin with the
     session's own.
     """
     dt = units.bin_width_s
@@ -75,23 +74,24 @@ def profile_calls(
         )
         curves.append(Curves(response, gram, units.scale(mean_count)))
     controlled = {name: [] for name in CONTROLS}
-    for shift in control_shifts(len(envelope), bin_width_s=dt, n_shifts=3):
+    shifts = control_shifts(len(envelope), bin_width_s=dt, n_shifts=3)
+    for shift in shifts:
         moved = (near - shift) % len(envelope)
         controlled["neural_shifted"].append(test(band_p, moved, "neural_shifted", shift))
         controlled["time_reversed"].append(test(band_p, len(envelope) - 1 - moved, "time_reversed", shift))
-    foreign = []
-    for index, other in enumerate(others):
+    if other is not None and len(other):
         late_s = calls["start_s"].min() - other["start_s"].min()
         other = other.assign(start_s=other["start_s"] + late_s, stop_s=other["stop_s"] + late_s)
         other["contour_s"] = [np.asarray(time_s, float) + late_s for time_s in other["contour_s"]]
         song, sounding = _placed(units, other, to_session)
+        # At several shifts: units share what one placing of a song happens to coincide with.
+        modulation.controls["other_session"] = _modulation(units, sounding, options).controls["neural_shifted"]
         if len(song.bin):
-            foreign.append(_modulation(units, sounding, options, n_controls=0).p)
             bins, song = _near(song, len(envelope), margin=margin)
-            controlled["other_session"].append(
-                test(band_p, bins, "other_session", index, song=song, nuisance=Nuisance(song))
-            )
-    modulation.controls["other_session"] = np.array(foreign).reshape(-1, len(units.unit_ids))
+            more = {"song": song, "nuisance": Nuisance(song)}
+            for shift in shifts:
+                moved = (bins - shift) % len(envelope)
+                controlled["other_session"].append(test(band_p, moved, "other_session", shift, **more))
     tested = found.sound_bins[2] * dt >= MIN_SOUND_S
     spans = pd.DataFrame({"bout": located.bout_id, "start_s": located.start_s, "stop_s": located.stop_s, "part": part})
     return tuning_dataset(
@@ -200,7 +200,7 @@ def profile_none(units: Counts, *, edges_hz: np.ndarray, options: Options) -> xr
     return untested_dataset(units, modulation, edges_hz=edges_hz, options=options, n_calls=0, method="none")
 
 
-def _modulation(units: Counts, envelope: np.ndarray, options: Options, *, n_controls: int = 20) -> Modulation:
+def _modulation(units: Counts, envelope: np.ndarray, options: Options) -> Modulation:
     dt = units.bin_width_s
     covered = np.flatnonzero(units.valid.any(axis=1))
     if not len(covered) or not envelope.any():
@@ -215,5 +215,5 @@ def _modulation(units: Counts, envelope: np.ndarray, options: Options, *, n_cont
         lags=options.lags(dt, step_s=dt),
         bin_width_s=dt,
         n_surrogates=options.n_surrogates_fine,
-        control_shifts=control_shifts(rows.stop - rows.start, bin_width_s=dt, n_shifts=n_controls),
+        control_shifts=control_shifts(rows.stop - rows.start, bin_width_s=dt, n_shifts=20),
     )

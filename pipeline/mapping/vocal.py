@@ -79,10 +79,9 @@ def vocal_modulation(
             p[:, units] = _ranks(null, maximum_over_lags(gain, unshifted, lags))
             at_lags = gain[lags % n_bins]  # (n_lags, n_units)
             statistic[units], best[units] = at_lags.max(axis=0), at_lags.argmax(axis=0)
-            if len(shifted):
-                gain = gains(firing[::-1], observed[::-1], units)
-                null = maximum_over_lags(gain, shifts, lags)
-                reversed_p[:, units] = _ranks(null, maximum_over_lags(gain, shifted, lags))
+            gain = gains(firing[::-1], observed[::-1], units)
+            null = maximum_over_lags(gain, shifts, lags)
+            reversed_p[:, units] = _ranks(null, maximum_over_lags(gain, shifted, lags))
     silent = (scale == 0) | (len(shifts) < 19) | (sounding.std() == 0)
     return Modulation(
         p=np.where(silent, np.nan, p[0]),

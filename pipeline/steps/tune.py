@@ -19,7 +19,7 @@ def add_arguments(parser):
     parser.add_argument("--counts", required=True, help="counts.nc of the session")
     parser.add_argument("--units", required=True, help="units.parquet of the session")
     parser.add_argument("--clips", required=True, help="clips.nc of the session, for its split")
-    parser.add_argument("--others", nargs="*", default=[], help="calls.parquet of other sessions, for a control")
+    parser.add_argument("--other", nargs="?", help="calls.parquet of another session, for a control")
     parser.add_argument("--out", required=True, help="tuning.nc to write")
 
 
@@ -55,8 +55,8 @@ def run(args, config):
         if spectrogram.sizes["time"] == 0 or not units.unit_ids:
             tuning = profile_none(units, **common)
         elif len(calls) and config.clips.mode != "continuous":
-            others = [table for table in map(read_table, args.others) if len(table)]
-            tuning = profile_calls(units, calls, to_session=clock.to_session, others=others, **splits, **common)
+            other = read_table(args.other) if args.other else None
+            tuning = profile_calls(units, calls, to_session=clock.to_session, other=other, **splits, **common)
         else:
             power_db = band_power_on_bins(
                 spectrogram,

@@ -15,7 +15,6 @@ from pipeline.sessions import is_address, read_sessions, split_annotations
 from pipeline.steps import steps
 from pipeline.sync import sync_kind
 
-N_OTHERS = 2  # sessions whose song is played to a session's units, as a control
 ENVIRONMENT = f"{REPOSITORY}/environment.yml"
 
 # Jobs call the interpreter that runs Snakemake, so that nothing depends on PATH, here or on a node. A job that
@@ -104,12 +103,12 @@ def row(*columns: str):
     return lambda wildcards: [str(getattr(sessions[wildcards.session], column)) for column in columns]
 
 
-def calls_of_others(wildcards) -> list[str]:
-    """Calls of the sessions that follow in the sheet, round its end: a few are enough for a control."""
+def calls_of_another(wildcards) -> list[str]:
+    """Calls of the session with sound that follows in the sheet, round its end; none where there is no other."""
     names = list(sessions)
     place = names.index(wildcards.session)
     following = [name for name in names[place + 1 :] + names[:place] if sessions[name].has_audio]
-    return [f"results/prepared/{name}/calls.parquet" for name in following[:N_OTHERS]]
+    return [f"results/prepared/{name}/calls.parquet" for name in following[:1]]
 
 
 def rows() -> list[list[str]]:

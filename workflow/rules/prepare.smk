@@ -142,7 +142,7 @@ rule tune:
         counts="results/prepared/{session}/counts.nc",
         units="results/prepared/{session}/units.parquet",
         clips="results/prepared/{session}/clips.nc",
-        others=calls_of_others,
+        other=calls_of_another,
     output:
         "results/prepared/{session}/tuning.nc",
     log:
@@ -161,5 +161,5 @@ rule tune:
     shell:
         "duet tune --config {params.settings:q} --sheet {input.sheet:q} --session {wildcards.session:q} "
         "--spectrogram {input.spectrogram:q} --calls {input.calls:q} --counts {input.counts:q} "
-        "--units {input.units:q} --clips {input.clips:q} --others {input.others:q} --out {output:q} > {log:q} 2>&1 "
+        "--units {input.units:q} --clips {input.clips:q} --other {input.other:q} --out {output:q} > {log:q} 2>&1 "
         "|| shown {log:q}"
