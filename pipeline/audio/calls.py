@@ -14,12 +14,13 @@ from pipeline.audio.scan import Scan
 
 ACTIVE_FRAMES = 11  # a frame is active where most of so many around it stand out
 HALF = ACTIVE_FRAMES // 2
-PEAK_FRAMES = 6  # a call stays above the peak threshold for so long in all
+PEAK_FRAMES = 10  # a call stays above the peak threshold for so long in all; bursts of clicks hardly do
 TAIL_SD = 16.0  # the edges of a call are where it last comes so near to its peak: echoes are fainter
 LINK_BINS = 4  # the peak moves no more from frame to frame of a call
-LEAST_LINKED = 0.7  # of the frames of a call; peaks of noise are linked by chance, every second one
+LEAST_LINKED = 0.75  # of the frames of a call; noise and bursts of clicks are linked by chance, every second one
 PRESENT_SD = 1.5
 WIDEST = 0.4  # share of the range that stands out at once in a call
+SQUEAK_FRAMES = 6  # of a unit that stand out; fewer are not worth a look below the range
 SQUEAK_SHARE = 0.3  # of the frames of a run; fewer are chance
 REMNANT_FRAMES = 24  # of a call beside a squeak; fewer are the squeak's own edge
 SQUEAK_SD = 2.5  # what stands out so far below the range and is louder makes overtones in it
@@ -106,7 +107,7 @@ def _scored(scan: Scan, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, 
     saliency[wide | ~sound] = OUTSIDE
     peak_bin[~sound.any(axis=1)] = 0
     # Not for noise, where it would take a good part of the time.
-    loud = np.flatnonzero((saliency > SQUEAK_SD).sum(axis=1) >= PEAK_FRAMES)
+    loud = np.flatnonzero((saliency > SQUEAK_SD).sum(axis=1) >= SQUEAK_FRAMES)
     if segment.below is not None and len(loud):
         below = features(segment.below.standardised(levels[loud, :, tool.below], start + loud))
         low_bin, inner = tool.below.start + below.argmax(axis=2), np.arange(1, UNIT_FRAMES + 1)
