@@ -1,10 +1,11 @@
-"""Listings of sound files with their start times: TSV or CSV, columns file and start_s.
+"""Sound files by a pattern, or by a listing with their start times: TSV or CSV, columns file and start_s.
 
 Only the standard library is imported here, since the sessions sheet reads them.
 """
 
 import codecs
 import csv
+import glob
 import math
 import re
 from collections import Counter
@@ -14,6 +15,18 @@ from pipeline.errors import InputError, InputErrors
 
 SUFFIXES = (".tsv", ".csv")
 COLUMNS = ("file", "start_s")
+
+
+def files_matching(path: Path) -> tuple[Path, ...]:
+    """The file, or the files of a glob in natural order (rec_2 before rec_10)."""
+    if path.is_file() or not glob.has_magic(str(path)):
+        return (path,)
+    found = sorted(glob.glob(str(path), recursive=True), key=_natural)
+    return tuple(Path(p) for p in found if Path(p).is_file()) or (path,)
+
+
+def _natural(text: str) -> list:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
 def read_listing(path: Path) -> tuple[tuple[Path, ...], tuple[float, ...]]:

@@ -4,7 +4,6 @@ Only the standard library is imported here, since every job of the workflow read
 """
 
 import csv
-import glob
 import math
 import re
 from collections import Counter
@@ -12,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import InputError, InputErrors, nearest
-from pipeline.listing import SUFFIXES, decoded_text, read_listing
+from pipeline.listing import SUFFIXES, decoded_text, files_matching, read_listing
 from pipeline.sync import SYNC_FORMS, pulse_channels, sync_kind
 
-COLUMNS = ("session", "subject", "audio", "nwb", "sync", "annotations", "condition")
+COLUMNS = ("session", "subject", "audio", "nwb", "sync", "annotations", "covariates", "condition")
 REQUIRED = ("session", "subject")
 
 
@@ -27,7 +26,7 @@ class Session:
     `audio_series` its path there. Where the sheet names a listing, `audio_listing` is its path and `audio_start_s` the
     start of each file on the audio clock, s; else each file starts where the one before it stops. `nwb` is a file, a
     folder (Zarr) or, as text, an address. `sync` is "", a number (offset_s), the absolute path of a CSV, or
-    "wav:1@nwb:/...".
+    "wav:1@nwb:/...". `covariates` are absolute paths of tables, or "nwb:/..." as text.
     """
 
     name: str
@@ -40,6 +39,7 @@ class Session:
     condition: str
     audio_start_s: tuple[float, ...] | None = None
     audio_listing: Path | None = None
+    covariates: tuple[Path | str, ...] = ()
 
     @property
     def has_audio(self) -> bool:
@@ -106,6 +106,7 @@ def absent_files(session: Session) -> list[tuple[str, Path]]:
         named.append(("annotations", split_annotations(session.annotations)[0]))
     if sync_kind(session.sync) == "file":
         named.append(("sync", Path(session.sync)))
+    named += [("covariates", entry) for entry in session.covariates if isinstance(entry, Path)]
     return [(column, path) for column, path in named if path is not None and not _is_there(column, path)]
 
 
@@ -124,6 +125,8 @@ def _missing(column: str, path: Path, where: object) -> InputError:
     else:
         close = nearest(path.name, [p.name for p in path.parent.iterdir()])
         mend = f"did you mean {close!r}?" if close else "paths are relative to the sheet"
+        if column == "covariates" and "," in path.name:
+            mend = "a semicolon goes between entries"
     return InputError(f"{column}: no such file", where=where, found=path, mend=mend)
 
 
@@ -194,7 +197,7 @@ def _read_row(row: dict[str, str], *, sheet: Path, line: int) -> tuple[Session, 
         except InputError as problem:
             problems.append(problem)
     else:
-        files = _sound_files(audio, sheet)
+        files = files_matching(_resolve(audio, sheet)) if audio else ()
     if not audio and not row.get("nwb"):
         problems.append(InputError("neither audio nor nwb", where=where, mend="give at least one"))
     sync, sync_problem = _read_sync(row.get("sync", ""), sheet=sheet, where=where)
@@ -217,6 +220,7 @@ def _read_row(row: dict[str, str], *, sheet: Path, line: int) -> tuple[Session, 
                 mend="export the calls to a CSV (start_s, stop_s) on the audio clock",
             )
         )
+    covariates, covariates_problem = _read_covariates(row.get("covariates", ""), nwb=nwb, sheet=sheet, where=where)
     session = Session(
         name=name,
         subject=row["subject"],
@@ -228,8 +232,9 @@ def _read_row(row: dict[str, str], *, sheet: Path, line: int) -> tuple[Session, 
         condition=row.get("condition", ""),
         audio_start_s=start_s,
         audio_listing=listing,
+        covariates=covariates,
     )
-    return session, problems + sync_problem
+    return session, problems + sync_problem + covariates_problem
 
 
 def _read_sync(text: str, *, sheet: Path, where: object) -> tuple[str, list[InputError]]:
@@ -247,19 +252,20 @@ def _read_sync(text: str, *, sheet: Path, where: object) -> tuple[str, list[Inpu
     return (str(_resolve(text, sheet)) if kind == "file" else text), []
 
 
-def _sound_files(text: str, sheet: Path) -> tuple[Path, ...]:
-    """The file, or the files of a glob in natural order (rec_2 before rec_10)."""
-    path = _resolve(text, sheet)
-    if path is None:
-        return ()
-    if path.is_file() or not glob.has_magic(str(path)):
-        return (path,)
-    found = sorted(glob.glob(str(path), recursive=True), key=_natural)
-    return tuple(Path(p) for p in found if Path(p).is_file()) or (path,)
-
-
-def _natural(text: str) -> list:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+def _read_covariates(
+    text: str, *, nwb: str, sheet: Path, where: object
+) -> tuple[tuple[Path | str, ...], list[InputError]]:
+    entries = [entry.strip() for entry in text.split(";") if entry.strip()]
+    inside = [entry for entry in entries if entry.startswith("nwb:")]
+    problems = []
+    if inside and not nwb:
+        problems.append(InputError("covariates lie in an NWB file, but nwb is empty", where=where, found=text))
+    if any(not entry.startswith("nwb:/") for entry in inside):
+        allowed = "nwb:/processing/behavior/NAME"
+        problems.append(InputError("covariates: no path in an NWB file", where=where, found=text, allowed=allowed))
+    if len(set(entries)) < len(entries):
+        problems.append(InputError("covariates: an entry twice", where=where, found=text))
+    return tuple(entry if entry in inside else _resolve(entry, sheet) for entry in entries), problems
 
 
 def _resolve(text: str, sheet: Path) -> Path | None:

@@ -85,10 +85,17 @@ def sample_times(group: Any, n_samples: int, *, where: str) -> np.ndarray:
     if stamps is None:
         start_s, rate_hz = _start_and_rate(group, where=where)
         return start_s + np.arange(n_samples) / rate_hz
-    times_s = np.asarray(stamps[:], float)
+    return increasing_times(np.asarray(stamps[:], float), where=f"{where}/timestamps")
+
+
+def increasing_times(times_s: np.ndarray, *, where: str) -> np.ndarray:
+    """`times_s` as they are, with a warning where some are no numbers or out of order.
+
+    Raises InputError where more than 1 in 1000 are not after the one before.
+    """
     finite = times_s[np.isfinite(times_s)]
     if len(finite) < len(times_s):
-        warn(f"{where}: {len(times_s) - len(finite)} samples without a finite time stamp are left out", stacklevel=4)
+        warn(f"{where}: {len(times_s) - len(finite)} samples without a finite time stamp are left out", stacklevel=5)
     _refuse_disorder(np.count_nonzero(np.diff(finite) <= 0), len(finite), where=where)
     return times_s
 
@@ -118,7 +125,7 @@ def stretches(group: Any, n_samples: int, *, where: str) -> list[Stretch]:
             found.append((first, begin + gap, start_s, times_s[gap - 1] if gap else last_s))
             first, start_s = begin + gap, times_s[gap]
         last_s = times_s[-1]
-    _refuse_disorder(n_back, n_samples, where=where)
+    _refuse_disorder(n_back, n_samples, where=f"{where}/timestamps")
     found.append((first, n_samples, start_s, last_s))
     return [
         Stretch(int(a), int(b), float(from_s), (b - a - 1) / (to_s - from_s) if b - a > 1 else 1 / interval_s)
@@ -167,7 +174,7 @@ def _refuse_disorder(n_back: int, n_samples: int, *, where: str) -> None:
     if n_back > MAX_DISORDER * n_samples:
         raise InputError(
             "time stamps do not increase",
-            where=f"{where}/timestamps",
+            where=where,
             found=f"{n_back} of {n_samples} steps are back or zero",
             mend="write the series again with its samples in the order of time",
         )

@@ -42,7 +42,8 @@ def find_sheet(name: str) -> str:
 def files_of(session) -> list[Path]:
     """Every file that the sheet names for a session."""
     listing = [session.audio_listing] if session.audio_listing else []
-    return [*listing, *session.audio, *neural_files(session), *labels_of(session), *pulses_of(session)]
+    own = [*labels_of(session), *pulses_of(session), *covariate_tables(session)]
+    return [*listing, *session.audio, *neural_files(session), *own]
 
 
 def labels_of(session) -> list[Path]:
@@ -58,6 +59,11 @@ def neural_files(session) -> list[Path]:
 def pulses_of(session) -> list[Path]:
     """The table of pulses that ties the session's two clocks, where there is one."""
     return [Path(session.sync)] if sync_kind(session.sync) == "file" else []
+
+
+def covariate_tables(session) -> list[Path]:
+    """The tables of covariates beside the session's NWB file."""
+    return [entry for entry in session.covariates if isinstance(entry, Path)]
 
 
 def find_simulated() -> Path | None:
@@ -126,6 +132,19 @@ def spikes(wildcards) -> list[str]:
     session = sessions[wildcards.session]
     pulses = session.audio if sync_kind(session.sync) == "channel" else pulses_of(session)
     return [shortest(p) for p in (*neural_files(session), *pulses)]
+
+
+def covariate_files(wildcards) -> list[str]:
+    """The files that hold a session's covariates."""
+    session = sessions[wildcards.session]
+    tables = covariate_tables(session)
+    inside = neural_files(session) if len(tables) < len(session.covariates) else []
+    return [shortest(path) for path in (*tables, *inside)]
+
+
+def covariates_of(wildcards) -> list[str]:
+    """The session's covariates on the bins of its counts, where the sheet names any."""
+    return [f"results/prepared/{wildcards.session}/covariates.nc"] if sessions[wildcards.session].covariates else []
 
 
 def labels(wildcards) -> list[str]:

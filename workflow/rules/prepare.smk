@@ -106,6 +106,31 @@ rule bin:
         "> {log:q} 2>&1 || shown {log:q}"
 
 
+rule covariates:
+    input:
+        sheet=ancient(SHEET),
+        covariates=covariate_files,
+        counts="results/prepared/{session}/counts.nc",
+    output:
+        "results/prepared/{session}/covariates.nc",
+    log:
+        "results/logs/covariates/{session}.log",
+    benchmark:
+        "results/benchmarks/covariates/{session}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1500),
+        runtime=minutes(30),
+    params:
+        code=code("covariates"),
+        row=row("nwb", "covariates"),
+    shell:
+        "duet covariates --sheet {input.sheet:q} --session {wildcards.session:q} --counts {input.counts:q} "
+        "--out {output:q} > {log:q} 2>&1 || shown {log:q}"
+
+
 rule clips:
     input:
         sheet=ancient(SHEET),
