@@ -18,19 +18,22 @@ def band_grid_hz(frequency_hz: np.ndarray, *, low_hz: float, high_hz: float, wid
     return np.append(edges[:-1:joined], edges[-1])
 
 
-def peak_bands(curves: np.ndarray, centre_hz: np.ndarray, edges_hz: np.ndarray) -> dict[str, np.ndarray]:
+def peak_bands(
+    curves: np.ndarray, centre_hz: np.ndarray, edges_hz: np.ndarray, *, within: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Peak and half-height edges of many curves at once.
 
     `curves` (n_curves, n_bands) are heights over the floor; NaN marks bands without data, where a run ends.
     The edges come from linear interpolation between bin centres; where the run reaches the outermost bin
     with data it is open, and the edge is the edge of that bin. Peaks are refined by a parabola over three bins.
+    Peaks are sought `within` some bands (n_bands,), bool, by default in all; edges may lie outside.
 
     Returns arrays (n_curves,): peak_hz, low_hz, high_hz, height, open_low, open_high.
     """
     n_curves, n_bands = curves.shape
     filled = np.where(np.isnan(curves), -np.inf, curves)
     rows, columns = np.arange(n_curves), np.arange(n_bands)
-    peak = filled.argmax(axis=1)
+    peak = (filled if within is None else np.where(within, filled, -np.inf)).argmax(axis=1)
     height = filled[rows, peak]
     below = ~(filled > height[:, None] / 2)
     left = np.where(below & (columns < peak[:, None]), columns, -1).max(axis=1)  # nearest bin that is below half
@@ -46,6 +49,33 @@ def peak_bands(curves: np.ndarray, centre_hz: np.ndarray, edges_hz: np.ndarray) 
         "open_low": open_low,
         "open_high": open_high,
     }
+
+
+def band_runs(curve: np.ndarray, *, top: float | None = None) -> list[np.ndarray]:
+    """Where each band of a curve with several has its peak: masks (n_bands,) that share out all bands, highest first.
+
+    `curve` (n_bands,) as in `peak_bands`. A band counts that rises above half of the highest one (`top`, where that is
+    not in this curve) and is parted from higher ones by a bin below half of its own height: a shoulder is no band, nor
+    is what lies beyond a gap without data.
+    """
+    filled = np.where(np.isnan(curve), -np.inf, curve)
+    least = max(filled.max() if top is None else top, 0.0) / 2
+    left, taken, peaks = np.isfinite(filled), np.zeros(len(curve), bool), []
+    while left.any():
+        peak = int(np.where(left, filled, -np.inf).argmax())
+        if filled[peak] <= least:
+            break
+        below = np.isfinite(filled) & (filled <= filled[peak] / 2)
+        run = np.cumsum(below) == np.cumsum(below)[peak]
+        run &= ~below
+        if not (run & taken).any():
+            peaks.append(peak)
+        taken |= run
+        left &= ~run
+    inner = sorted(peaks)
+    between = [a + int(np.nan_to_num(curve[a:b], nan=np.inf).argmin()) for a, b in zip(inner, inner[1:], strict=False)]
+    owner = np.searchsorted(between, np.arange(len(curve)), side="left")
+    return [owner == inner.index(peak) for peak in peaks]
 
 
 def _crossing(filled, height, outside, inside, centre_hz, bin_edge_hz):

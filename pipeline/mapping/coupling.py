@@ -16,6 +16,7 @@ from pipeline.seeds import torch_generator
 from pipeline.vae.assembly import LoadedModel, to_batch
 
 MAX_CLIPS = 256
+CLIPS_AT_ONCE = 64  # bounds memory: CLIPS_AT_ONCE x n_units x n_frames x n_latents x 4 bytes
 N_SAMPLES = 4  # of each clip's posterior, for the covariance; one of them for the Jacobians
 SMALLEST_COUNT = 1e-8
 
@@ -26,47 +27,69 @@ def drive(expected: Tensor, *, kind: str) -> Tensor:
 
 
 @dataclass
-class ClipCoupling:
-    """Coupling of one model in one session by clip: `coupling` (n_clips, n_bands, n_units), dB x log rate; `block`
-    (n_clips,) the bout of each clip (or a number of its own)."""
+class LatentChanges:
+    """What a step along each latent changes, at a posterior sample of some held-out clips of a session.
 
-    coupling: np.ndarray
+    `audio` (n_clips, n_bands, n_latents): dB a unit of z, mean over frames, and `audio_square`, that of the squares;
+    `neural` (n_clips, n_units, n_latents): log rate (traces: SDs), mean over bins. `clips` (n_clips,): their rows among
+    the session's clips; `block` (n_clips,): the bout of each (or a number of its own).
+    """
+
+    audio: np.ndarray
+    audio_square: np.ndarray
+    neural: np.ndarray
+    clips: np.ndarray
     block: np.ndarray
 
 
-def coupling(
-    decode: Callable[[Tensor], tuple[Tensor, Tensor]],
-    z: Tensor,
-    covariance: Tensor,
-    *,
-    frame_s: np.ndarray,
-    bin_centre_s: np.ndarray,
-    lag_s: np.ndarray,
-) -> Tensor:
-    """J_audio Cov J_neural^T at each z (n, d), shape (n, n_bands, n_units).
+@dataclass
+class ClipCoupling:
+    """Coupling of one model in one session by clip: `coupling` (n_clips, n_bands, n_units), dB x log rate; `changes`
+    along single latents on the same clips."""
 
-    `decode` maps z (n, d) to dB (n, n_bands, n_frames) and log expected counts (n, n_units, n_bins). For each unit the
-    product is averaged over its bins, each paired with the frames of a bin's length at its own `lag_s` (n_units,)
-    before it (positive: the unit follows); pairs that leave the clip do not count, and a lag that leaves no pair is
-    shortened.
+    coupling: np.ndarray
+    changes: LatentChanges
+
+
+def jacobians(decode: Callable[[Tensor], tuple[Tensor, Tensor]], z: Tensor) -> tuple[Tensor, Tensor]:
+    """J_audio (n, n_bands, n_frames, d) and J_neural (n, n_units, n_bins, d) at each z (n, d).
+
+    `decode` maps z to dB (n, n_bands, n_frames) and log expected counts (n, n_units, n_bins).
     """
     columns = []
     for latent in range(z.shape[1]):
         tangent = torch.zeros_like(z)
         tangent[:, latent] = 1
         columns.append(torch.func.jvp(decode, (z,), (tangent,))[1])
-    audio = torch.stack([a for a, _ in columns], dim=-1)  # (n, n_bands, n_frames, d)
-    neural = torch.stack([b for _, b in columns], dim=-1)  # (n, n_units, n_bins, d)
-    out = torch.zeros(len(z), audio.shape[1], neural.shape[1], dtype=z.dtype)
+    audio, neural = zip(*columns, strict=True)
+    return torch.stack(audio, dim=-1), torch.stack(neural, dim=-1)
+
+
+def coupling(
+    audio: Tensor,
+    neural: Tensor,
+    covariance: Tensor,
+    *,
+    frame_s: np.ndarray,
+    bin_centre_s: np.ndarray,
+    lag_s: np.ndarray,
+) -> Tensor:
+    """J_audio Cov J_neural^T of `jacobians`, shape (n, n_bands, n_units).
+
+    For each unit the product is averaged over its bins, each paired with the frames of a bin's length at its own
+    `lag_s` (n_units,) before it (positive: the unit follows); pairs that leave the clip do not count, and a lag that
+    leaves no pair is shortened.
+    """
+    turned = neural @ covariance.T
+    heard = neural.new_zeros(
+        *neural.shape[:2], len(frame_s), neural.shape[3]
+    )  # each bin moved to the frames it follows
     for lag in np.unique(lag_s):
         units = torch.as_tensor(np.flatnonzero(lag_s == lag))
-        pairing = torch.as_tensor(_pairing(frame_s, bin_centre_s, float(lag)), dtype=z.dtype)  # (n_bins, n_frames)
-        heard = torch.einsum("tf,nbfd->nbtd", pairing, audio)
-        used = pairing.sum(dim=1) > 0
-        out[:, :, units] = torch.einsum(
-            "nbtd,de,nute->nbu", heard[:, :, used], covariance, neural[:, units][:, :, used]
-        ) / max(int(used.sum()), 1)
-    return out
+        pairing = torch.as_tensor(_pairing(frame_s, bin_centre_s, float(lag)), dtype=neural.dtype)  # (n_bins, n_frames)
+        pairing /= max(int((pairing.sum(dim=1) > 0).sum()), 1)
+        heard[:, units] = torch.einsum("tf,nutd->nufd", pairing, turned[:, units])
+    return audio.flatten(2) @ heard.flatten(2).mT
 
 
 def _pairing(frame_s: np.ndarray, bin_centre_s: np.ndarray, lag_s: float) -> np.ndarray:
@@ -103,18 +126,17 @@ def model_coupling(loaded: LoadedModel, clips: SessionClips, *, lag_s: np.ndarra
         decoded = model.decode(z, session=clips.session)
         return decoded["audio"].mean, drive(decoded["neural"].mean, kind=loaded.kind)
 
+    places = {"frame_s": clips.frame_s, "bin_centre_s": clips.bin_s + clips.bin_width_s / 2, "lag_s": lag_s}
+    parts = []
     with torch.no_grad():
-        value = coupling(
-            decode,
-            samples[0],
-            covariance,
-            frame_s=clips.frame_s,
-            bin_centre_s=clips.bin_s + clips.bin_width_s / 2,
-            lag_s=lag_s,
-        )
+        for z in samples[0].split(CLIPS_AT_ONCE):
+            audio, neural = jacobians(decode, z)
+            means = (audio.mean(dim=2), audio.square().mean(dim=2), neural.mean(dim=2))
+            parts.append((coupling(audio, neural, covariance, **places), *means))
     bouts = clips.bout[held_out]
     block = np.where(bouts >= 0, bouts, (clips.start_s[held_out] // 10).astype(int))
-    return ClipCoupling(value.numpy(), block)
+    value, *means = (torch.cat(of_clips).numpy() for of_clips in zip(*parts, strict=True))
+    return ClipCoupling(value, LatentChanges(*means, clips=held_out, block=block))
 
 
 def pooled_coupling(
@@ -124,7 +146,7 @@ def pooled_coupling(
     mean = np.mean([s.coupling.mean(axis=0) for s in seeds], axis=0)
     totals, sizes = [], []
     for one in seeds:
-        names, block = np.unique(one.block, return_inverse=True)
+        names, block = np.unique(one.changes.block, return_inverse=True)
         member = np.equal.outer(np.arange(len(names)), block).astype(np.float32)
         totals.append(np.tensordot(member, one.coupling, 1))
         sizes.append(member.sum(axis=1))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.mapping.coupling import ClipCoupling, coupling, pooled_coupling, profile_p
+from pipeline.mapping.coupling import ClipCoupling, LatentChanges, coupling, jacobians, pooled_coupling, profile_p
 
 FRAME_S = np.arange(20) * 0.01 + 0.005
 BIN_CENTRE_S = np.arange(10) * 0.01 + 0.055
@@ -30,9 +30,10 @@ def test_mixing_the_latents_changes_nothing():
     mixing = torch.as_tensor(generator.standard_normal((4, 4)) + 2 * np.eye(4))
     lag_s = np.array([0.0, 0.02, -0.03])
     where = {"frame_s": FRAME_S, "bin_centre_s": BIN_CENTRE_S, "lag_s": lag_s}
-    plain = coupling(decode, z, torch.cov(z.T), **where)
+    plain = coupling(*jacobians(decode, z), torch.cov(z.T), **where)
     mixed_z = z @ mixing.T
-    mixed = coupling(lambda x: decode(x @ torch.linalg.inv(mixing).T), mixed_z, torch.cov(mixed_z.T), **where)
+    turned = jacobians(lambda x: decode(x @ torch.linalg.inv(mixing).T), mixed_z)
+    mixed = coupling(*turned, torch.cov(mixed_z.T), **where)
     assert plain.abs().max() > 1
     torch.testing.assert_close(mixed, plain, rtol=1e-5, atol=1e-5)
 
@@ -44,8 +45,7 @@ def test_a_linear_decoder_gives_the_covariance_of_its_outputs():
     z = torch.as_tensor(generator.standard_normal((6, 3)))
     covariance = torch.cov(z.T)
     found = coupling(
-        lambda x: (torch.einsum("bfd,nd->nbf", w, x), torch.einsum("utd,nd->nut", v, x)),
-        z,
+        *jacobians(lambda x: (torch.einsum("bfd,nd->nbf", w, x), torch.einsum("utd,nd->nut", v, x)), z),
         covariance,
         frame_s=FRAME_S,
         bin_centre_s=BIN_CENTRE_S,
@@ -62,15 +62,17 @@ def test_a_lag_beyond_the_clip_is_shortened():
     decode, _ = decoder(np.random.default_rng(2))
     z = torch.zeros((2, 4), dtype=torch.float64)
     where = {"frame_s": FRAME_S, "bin_centre_s": BIN_CENTRE_S}
-    found = coupling(decode, z, torch.eye(4, dtype=torch.float64), lag_s=np.array([0.0, 3.0, -3.0]), **where)
+    lag_s = np.array([0.0, 3.0, -3.0])
+    found = coupling(*jacobians(decode, z), torch.eye(4, dtype=torch.float64), lag_s=lag_s, **where)
     assert torch.isfinite(found).all() and (found[:, :, 1:].abs() > 0).any()
 
 
 def test_the_interval_covers_the_mean_and_widens_with_disagreeing_seeds():
     generator = np.random.default_rng(3)
     blocks = np.repeat(np.arange(12), 5)
-    alike = [ClipCoupling(1 + 0.3 * generator.standard_normal((60, 2, 3)), blocks) for _ in range(3)]
-    apart = [ClipCoupling(one.coupling + 2 * shift, blocks) for one, shift in zip(alike, (-1, 0, 1), strict=True)]
+    nothing = LatentChanges(*3 * [np.zeros((60, 0, 0))], clips=np.arange(60), block=blocks)
+    alike = [ClipCoupling(1 + 0.3 * generator.standard_normal((60, 2, 3)), nothing) for _ in range(3)]
+    apart = [ClipCoupling(one.coupling + 2 * shift, nothing) for one, shift in zip(alike, (-1, 0, 1), strict=True)]
     widths = []
     for seeds in (alike, apart):
         mean, low, high = pooled_coupling(seeds, n_draws=200, generator=generator)
