@@ -5,14 +5,18 @@ The JSON schema that editors use (`config/schema.json`) is generated from here.
 """
 
 import json
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import InputError, InputErrors, nearest
 from pipeline.vae import families as known_families
+
+# modalities that there always are, and what else models and metrics have under a name
+TAKEN = {"audio", "neural", "kl", "label", "mmd", "objective", "prior", "real", "shared", "shuffled"}
 
 
 class Section(BaseModel):
@@ -82,6 +86,17 @@ class Neural(Section):
         if not all(0 < low < high for low, high in value):
             raise ValueError("each band needs 0 < low < high")
         return value
+
+
+class Extra(Section):
+    signal: Literal["covariates", "units", "traces", "multiunit", "lfp"] = Field(
+        description="what it is: the covariates of the sheet, or a signal of the NWB file"
+    )
+    table: str | None = Field(None, description="path of the units table in the NWB file; null: the only one")
+    series: str | None = Field(None, description="path of the series in the NWB file; null: the only one")
+    unit_filter: str | None = Field(
+        None, description="expression on the columns of the units table that units must meet; null: all"
+    )
 
 
 class CountWindow(Section):
@@ -258,12 +273,26 @@ class Config(Section):
     audio: Audio = Audio()
     calls: Calls = Calls()
     neural: Neural = Neural()
+    extra: dict[str, Extra] = Field({}, description="modalities beside sound and neural, by a name of your own")
     clips: Clips = Clips()
     models: Models = Models()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     mapping: Mapping = Mapping()
     simulation: Simulation = Simulation()
+
+    @field_validator("extra")
+    @classmethod
+    def _names(cls, value):
+        for name in value:
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in TAKEN:
+                raise ValueError(
+                    f"{name!r} cannot be a modality's name: lower case letters, digits and _, and none of "
+                    + ", ".join(sorted(TAKEN))
+                )
+        if sum(extra.signal == "covariates" for extra in value.values()) > 1:
+            raise ValueError("covariates are one modality, not several")
+        return value
 
 
 def load_config(source: str | Path | dict | None = None) -> Config:
@@ -309,7 +338,7 @@ def _problem(detail: dict, where: object) -> InputError:
     if detail["type"] == "extra_forbidden":
         section: Any = Config
         for part in detail["loc"][:-1]:
-            section = section.model_fields[part].annotation
+            section = _inside(section, part)
         return InputError(
             f"unknown key {key!r}", where=where, found=detail["loc"][-1], allowed=list(section.model_fields)
         )
@@ -321,9 +350,16 @@ def _described(location: tuple) -> str | None:
     section: Any = Config
     field = None
     for part in location:
-        fields = getattr(section, "model_fields", {})
-        if part not in fields:
-            break
-        field = fields[part]
-        section = field.annotation
-    return f"{field.description}; default {field.default!r}" if field is not None and field.description else None
+        field = getattr(section, "model_fields", {}).get(part, field)
+        section = _inside(section, part)
+    if field is None or not field.description:
+        return None
+    return field.description + ("" if field.is_required() else f"; default {field.default!r}")
+
+
+def _inside(section: Any, part: str) -> Any:
+    """The type of a section's field, or of what lies under the keys of a mapping; None of anything else."""
+    if part in getattr(section, "model_fields", {}):
+        return section.model_fields[part].annotation
+    inner = get_args(section)
+    return inner[1] if get_origin(section) is dict else None

@@ -100,6 +100,11 @@ def test_all_families_can_be_asked_for():
         ({"models": {"latent_dims": [0]}}, "at least 1"),
         ({"clips": {"duration_s": 0.1, "counts": {"pre_s": -0.1, "post_s": 0}}}, "no count window"),
         ({"clips": {"mode": "slide"}}, "'sliding', 'call' or 'continuous'"),
+        ({"extra": {"lfp": {"signl": "lfp"}}}, r"unknown key 'extra\.lfp\.signl'[\s\S]*nearest: signal"),
+        ({"extra": {"lfp": {"signal": "eeg"}}}, r"extra\.lfp\.signal[\s\S]*'multiunit' or 'lfp'"),
+        ({"extra": {"neural": {"signal": "lfp"}}}, "'neural' cannot be a modality's name"),
+        ({"extra": {"a+b": {"signal": "lfp"}}}, "'a\\+b' cannot be a modality's name"),
+        ({"extra": {name: {"signal": "covariates"} for name in "ab"}}, "one modality, not several"),
     ],
 )
 def test_a_mistake_is_named_with_its_mend(values, message):

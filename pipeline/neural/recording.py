@@ -131,6 +131,12 @@ def read_header(location: Path | str, choice: Choice = EVERYTHING) -> UnitsHeade
         return _signal(nwb, choice).look(nwb, choice)
 
 
+def holds(location: Path | str, choice: Choice) -> bool:
+    """Whether a recording holds the kind of signal that is chosen. Raises InputError where it cannot be opened."""
+    with open_nwb(location) as nwb:
+        return _signal(nwb, choice).usable(nwb)
+
+
 def _signal(nwb: Nwb, choice: Choice) -> ModuleType:
     import pipeline.neural.signals as known
 

@@ -21,21 +21,24 @@ def add_arguments(parser):
 
 
 def run(args, config):
-    session = find_session(args.sheet, args.session)
-    clock = read_clock(session, max_residual_s=config.neural.max_residual_s)
-    with read_dataset(args.spectrogram) as spectrogram:
+    counts, units = bin_signal(find_session(args.sheet, args.session), config.neural, args.spectrogram)
+    write_counts(counts, args.out)
+    write_table(units, args.units_out)
+
+
+def bin_signal(session, neural, spectrogram_path):
+    """What `bin_session` returns of the signal that `neural`, as that section of the configuration, chooses."""
+    clock = read_clock(session, max_residual_s=neural.max_residual_s)
+    with read_dataset(spectrogram_path) as spectrogram:
         file_start_s, file_stop_s = spectrogram["file_start_s"].values, spectrogram["file_stop_s"].values
-    choice = Choice.of(config.neural)
-    with open_recording(session.nwb, choice) if session.nwb else nullcontext() as recording:
-        counts, units = bin_session(
+    with open_recording(session.nwb, Choice.of(neural)) if session.nwb else nullcontext() as recording:
+        return bin_session(
             recording,
             clock=clock,
             file_start_s=file_start_s,
             file_stop_s=file_stop_s,
-            bin_width_s=config.neural.bin_width_s,
-            min_rate_hz=config.neural.min_rate_hz,
+            bin_width_s=neural.bin_width_s,
+            min_rate_hz=neural.min_rate_hz,
             session=session.name,
             subject=session.subject,
         )
-    write_counts(counts, args.out)
-    write_table(units, args.units_out)

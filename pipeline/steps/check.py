@@ -10,7 +10,7 @@ from pipeline.errors import InputErrors
 from pipeline.mapping.power import SONG_SHARE
 from pipeline.storage import write_table
 
-SETTINGS = ("audio", "neural", "clips", "models", "training", "evaluation", "seed")
+SETTINGS = ("audio", "neural", "extra", "clips", "models", "training", "evaluation", "seed")
 
 
 def add_arguments(parser):

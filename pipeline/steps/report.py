@@ -6,7 +6,7 @@ from pathlib import Path
 
 # the report ends with the whole configuration
 SETTINGS = (
-    "sessions", "seed", "audio", "calls", "neural", "clips", "models", "training", "evaluation", "mapping",
+    "sessions", "seed", "audio", "calls", "neural", "extra", "clips", "models", "training", "evaluation", "mapping",
     "simulation",
 )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """From files to clips by the commands alone."""
 
+import json
 from datetime import UTC, datetime
 
 import numpy as np
@@ -51,7 +52,7 @@ def folder(tmp_path):
 
 
 def run(folder, step, *arguments):
-    paths = [str(folder / a) if "." in a and not a.startswith("{") else a for a in arguments]
+    paths = [str(folder / a) if "." in a and not a.startswith("{") and "=" not in a else a for a in arguments]
     return main([step, "--sheet", str(folder / "sessions.tsv"), "--session", "s1", "--config", SETTINGS, *paths])
 
 
@@ -85,6 +86,56 @@ def test_bin_then_clips(folder):
         expected = (first[:, None] + np.arange(10) - 500) % step == 0
         np.testing.assert_array_equal(clips.counts[:, unit], expected)
     assert np.isin(["train", "validation", "test"], clips.split).all()
+
+
+EXTRA = {
+    "neural": {"unit_filter": "probe == 'A'"},
+    "extra": {
+        "probe_b": {"signal": "units", "unit_filter": "probe == 'B'"},
+        "movement": {"signal": "covariates"},
+        "lfp": {"signal": "lfp"},
+        "same": {"signal": "multiunit"},
+    },
+}
+
+
+def test_a_second_probe_and_movement_become_modalities(folder, capsys):
+    nwb = NWBFile("made for a test", "test", datetime(2024, 1, 1, tzinfo=UTC))
+    nwb.add_unit_column("probe", "of a test")
+    for times, probe in ((np.arange(5, 45, 0.1), "A"), (np.arange(5, 45, 0.25), "B")):
+        nwb.add_unit(spike_times=times, obs_intervals=[[5.0, 45.0]], probe=probe)
+    with NWBHDF5IO(folder / "a.nwb", "w") as io:
+        io.write(nwb)
+    time_s = np.arange(5, 36, 0.05)
+    write_table(pd.DataFrame({"time_s": time_s, "speed": np.sin(time_s)}), folder / "movement.csv")
+    sheet = (folder / "sessions.tsv").read_text().splitlines()
+    (folder / "sessions.tsv").write_text(f"{sheet[0]}\tcovariates\n{sheet[1]}\tmovement.csv\n")
+    settings = json.dumps(json.loads(SETTINGS) | EXTRA)
+
+    def do(step, *arguments):
+        return run(folder, step, *arguments, "--config", settings)
+
+    made = ("--spectrogram", "spectrogram.nc", "--counts", "counts.nc", "--units", "units.parquet")
+    assert do("bin", *made[:2], "--out", "counts.nc", "--units-out", "units.parquet") == 0
+    assert do("covariates", "--counts", "counts.nc", "--out", "covariates.nc") == 0
+    for name in ("probe_b", "lfp"):
+        assert do("bin-extra", "--extra", name, *made, "--out", f"{name}.nc", "--units-out", f"{name}.parquet") == 0
+    assert pd.read_parquet(folder / "probe_b.parquet")["included"].tolist() == [False, True]
+    assert not len(pd.read_parquet(folder / "lfp.parquet"))  # this file has no potentials
+    assert do("bin-extra", "--extra", "same", *made, "--out", "s.nc", "--units-out", "s.parquet") == 2
+    assert "units of the neural side are in this modality too" in capsys.readouterr().err
+
+    extra = [f"{name}={folder / file}" for name, file in (("movement", "covariates.nc"), ("probe_b", "probe_b.nc"))]
+    files = (*made[:4], "--calls", "calls.parquet", "--extra", *extra, f"lfp={folder / 'lfp.nc'}", "--out", "clips.nc")
+    assert do("clips", *files) == 0
+    clips = read_clips(folder / "clips.nc")
+    assert clips.modalities == ("audio", "neural", "probe_b", "movement", "lfp", "same")
+    assert clips.present[:, :4].all() and not clips.present[:, 4:].any()
+    first = np.rint(clips.start_s * 100).astype(int)[:, None] + 5 + np.arange(10)
+    np.testing.assert_array_equal(clips.counts[:, 0], (first - 500) % 10 == 0)
+    np.testing.assert_array_equal(clips.series("probe_b").values[:, 0], (first - 500) % 25 == 0)
+    speed = clips.series("movement").values[:, 0]
+    assert np.corrcoef(speed.ravel(), np.sin(first / 100 + 0.005).ravel())[0, 1] > 0.999
 
 
 def test_a_mistake_is_one_message(folder, capsys):

@@ -92,6 +92,7 @@ wildcard_constraints:
     family="|".join(settings.models.families),
     latent_dim=r"\d+",
     seed=r"\d+",
+    extra="|".join(settings.extra) or "none",
 
 
 def choices(step: str) -> str:
@@ -145,6 +146,16 @@ def covariate_files(wildcards) -> list[str]:
 def covariates_of(wildcards) -> list[str]:
     """The session's covariates on the bins of its counts, where the sheet names any."""
     return [f"results/prepared/{wildcards.session}/covariates.nc"] if sessions[wildcards.session].covariates else []
+
+
+def extras(wildcards) -> dict[str, str]:
+    """The session's files of the modalities beside sound and neural, by name."""
+    folder = f"results/prepared/{wildcards.session}/extra"
+    found = {
+        name: covariates_of(wildcards) if extra.signal == "covariates" else [f"{folder}/{name}.nc"]
+        for name, extra in settings.extra.items()
+    }
+    return {name: path for name, paths in found.items() for path in paths}
 
 
 def labels(wildcards) -> list[str]:

@@ -106,6 +106,36 @@ rule bin:
         "> {log:q} 2>&1 || shown {log:q}"
 
 
+rule bin_extra:
+    input:
+        sheet=ancient(SHEET),
+        spikes=spikes,
+        spectrogram="results/prepared/{session}/spectrogram.nc",
+        counts="results/prepared/{session}/counts.nc",
+        units="results/prepared/{session}/units.parquet",
+    output:
+        counts="results/prepared/{session}/extra/{extra}.nc",
+        units="results/prepared/{session}/extra/{extra}.parquet",
+    log:
+        "results/logs/bin_extra/{session}-{extra}.log",
+    benchmark:
+        "results/benchmarks/bin_extra/{session}-{extra}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=minutes(60),
+    params:
+        settings=choices("bin-extra"),
+        code=code("bin-extra"),
+        row=row("subject", "nwb", "sync"),
+    shell:
+        "duet bin-extra --config {params.settings:q} --sheet {input.sheet:q} --session {wildcards.session:q} "
+        "--extra {wildcards.extra:q} --spectrogram {input.spectrogram:q} --counts {input.counts:q} "
+        "--units {input.units:q} --out {output.counts:q} --units-out {output.units:q} > {log:q} 2>&1 || shown {log:q}"
+
+
 rule covariates:
     input:
         sheet=ancient(SHEET),
@@ -137,6 +167,7 @@ rule clips:
         spectrogram="results/prepared/{session}/spectrogram.nc",
         calls="results/prepared/{session}/calls.parquet",
         counts="results/prepared/{session}/counts.nc",
+        extra=lambda wildcards: list(extras(wildcards).values()),
     output:
         "results/prepared/{session}/clips.nc",
     log:
@@ -153,10 +184,11 @@ rule clips:
         settings=choices("clips"),
         code=code("clips"),
         row=row("subject"),
+        extra=lambda wildcards: [f"{name}={path}" for name, path in extras(wildcards).items()],
     shell:
         "duet clips --config {params.settings:q} --sheet {input.sheet:q} --session {wildcards.session:q} "
-        "--spectrogram {input.spectrogram:q} --calls {input.calls:q} --counts {input.counts:q} --out {output:q} "
-        "> {log:q} 2>&1 || shown {log:q}"
+        "--spectrogram {input.spectrogram:q} --calls {input.calls:q} --counts {input.counts:q} "
+        "--extra {params.extra:q} --out {output:q} > {log:q} 2>&1 || shown {log:q}"
 
 
 rule tune:
