@@ -7,6 +7,7 @@ import torch
 
 from pipeline.clips import SessionClips
 from pipeline.errors import InputError
+from pipeline.evaluation.predictions import possible_givens
 from pipeline.vae.assembly import LoadedModel, to_batch
 
 CHUNK = 1024  # clips that are embedded at once
@@ -15,16 +16,12 @@ CHUNK = 1024  # clips that are embedded at once
 def embed(loaded: LoadedModel, clips: Sequence[SessionClips]) -> pd.DataFrame:
     """Posterior means: session, clip, split, given, z0, z1, ...; the clips that have all that is given."""
     model = loaded.model
-    choices = [(name,) for name in loaded.modalities]
-    if model.cross_generates and len(choices) > 1:
-        choices.append(loaded.modalities)
     tables = []
     for session in clips:
         batch = to_batch(session)
-        for given in choices:
+        for given in possible_givens(model, loaded.known(session.session)):
             rows = model.presence(batch)[[name in given for name in model.modalities]].all(0).nonzero().squeeze(-1)
-            known = "neural" not in given or session.session in loaded.sessions
-            if len(rows) and known:
+            if len(rows):
                 with torch.no_grad():
                     parts = [model.posterior(batch.take(part), given).mean for part in rows.split(CHUNK)]
                 z = torch.cat(parts).numpy()

@@ -187,8 +187,8 @@ def _batches_of(model: MultimodalVAE, clips: Sequence[SessionClips], split: str,
         raise InputError(
             f"{family} learns from clips that have all modalities, and split {split} holds none",
             where=where,
-            found=f"{n_present} clips, none with both audio and neural",
-            mend="record both at once, or leave the family out of models.families",
+            found=f"{n_present} clips, none with all of {', '.join(model.modalities)}",
+            mend="record them at once, or leave the family out of models.families",
         )
     if not batches:
         raise InputError(

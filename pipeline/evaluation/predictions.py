@@ -1,6 +1,7 @@
 """What a model expects of each modality when it is given some of them."""
 
 from collections.abc import Collection, Iterator
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -41,9 +42,9 @@ def pieces(batch: Batch, targets: Collection[str], n_samples: int) -> Iterator[B
 
 
 def possible_givens(model: MultimodalVAE, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """What a model can infer its latents from: each modality, and all of them where they share latents."""
-    singles = [(name,) for name in modalities]
-    return [*singles, modalities] if model.cross_generates and len(modalities) > 1 else singles
+    """What a model can infer its latents from: each modality and, where they share latents, each set of them."""
+    sizes = range(1, len(modalities) + 1) if model.cross_generates else (1,)
+    return [given for size in sizes for given in combinations(modalities, size)]
 
 
 def possible_targets(model: MultimodalVAE, modalities: tuple[str, ...], given: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.clips import SessionClips
 from pipeline.errors import InputError
@@ -49,17 +49,25 @@ class LoadedModel:
     seed: int
     modalities: tuple[str, ...]
     sessions: dict[str, list[str]]  # unit_ids of each session that has units
+    extra: dict[str, dict[str, Any]]  # kind, and channels by session, of each modality beside sound and neural
     frequency_hz: np.ndarray
     frame_s: np.ndarray
     bin_s: np.ndarray
     bin_width_s: float
     kind: str  # of the neural side: spikes or traces
 
+    def channels(self, modality: str) -> dict[str, list[str]]:
+        """Names of the units, or of what else a modality but sound measures, in each session that was trained on."""
+        return self.sessions if modality == "neural" else self.extra[modality]["sessions"]
+
+    def known(self, session: str) -> tuple[str, ...]:
+        """The modalities that the model can decode for a session."""
+        return tuple(name for name in self.modalities if name == "audio" or session in self.channels(name))
+
 
 def assemble(spec: dict[str, Any], generator: torch.Generator | None = None) -> MultimodalVAE:
     """Build the model of a spec with weights from `generator` (by default the one of the spec's seed)."""
     generator = generator or torch_generator(spec["seed"], "weights")
-    sessions = {name: len(units) for name, units in spec["sessions"].items()}
     private = spec["options"].get("private_dim") or {}
     cls = family_class(spec["family"])
     n_frames = len(spec["frame_s"])
@@ -75,7 +83,7 @@ def assemble(spec: dict[str, Any], generator: torch.Generator | None = None) -> 
             encoder = SpectrogramEncoder(n_frequencies=n_frequencies, n_frames=n_frames, **common)
             decoder = SpectrogramDecoder(n_frequencies=n_frequencies, courses=courses, generator=generator)
         else:
-            shared = {"sessions": sessions, "n_factors": spec["n_factors"]}
+            shared = {"sessions": _sizes(spec, name), "n_factors": spec["n_factors"]}
             encoder = CountEncoder(dropout=spec["count_dropout"], n_bins=len(spec["bin_s"]), **shared, **common)
             lags = lag_hats(**{k: spec[k] for k in ("frame_s", "bin_s", "bin_width_s", "n_basis")})
             decoder = CountDecoder(
@@ -83,7 +91,7 @@ def assemble(spec: dict[str, Any], generator: torch.Generator | None = None) -> 
             )
         modalities.append(Modality(name, encoder, decoder, likelihood, spec["weights"][name]))
     needs = {"joint_encoder": cls.needs_joint_encoder, "surrogate_encoder": cls.needs_surrogate_encoder}
-    joint = {name: _joint_encoder(spec, sessions, generator) for name, needed in needs.items() if needed}
+    joint = {name: _joint_encoder(spec, generator) for name, needed in needs.items() if needed}
     return cls(
         modalities,
         latent_dim=spec["latent_dim"],
@@ -94,7 +102,13 @@ def assemble(spec: dict[str, Any], generator: torch.Generator | None = None) -> 
     )
 
 
-def _joint_encoder(spec: dict[str, Any], sessions: dict[str, int], generator: torch.Generator) -> JointEncoder:
+def _sizes(spec: dict[str, Any], modality: str) -> dict[str, int]:
+    """How many units, or what else the modality measures, each session has."""
+    sessions = spec["sessions"] if modality == "neural" else spec["extra"][modality]["sessions"]
+    return {session: len(channels) for session, channels in sessions.items()}
+
+
+def _joint_encoder(spec: dict[str, Any], generator: torch.Generator) -> JointEncoder:
     private = spec["options"].get("private_dim") or {}
     trunks = {}
     for name in spec["modalities"]:
@@ -104,7 +118,7 @@ def _joint_encoder(spec: dict[str, Any], sessions: dict[str, int], generator: to
             trunks[name] = SpectrogramFeatures(n_frequencies=n_frequencies, n_frames=n_frames, **common)
         else:
             trunks[name] = CountFeatures(
-                sessions=sessions,
+                sessions=_sizes(spec, name),
                 n_bins=len(spec["bin_s"]),
                 n_factors=spec["n_factors"],
                 dropout=spec["count_dropout"],
@@ -126,20 +140,31 @@ def standardise(model: MultimodalVAE, clips: Sequence[SessionClips], sessions: S
     chosen = [c for c in clips if sessions is None or c.session in sessions]
     model.start([to_batch(c, labels=model.labels) for c in chosen], shared=sessions is None)
     if "audio" in model.modalities and sessions is None:
-        heard = np.concatenate([c.spectrogram[c.present[:, 0]] for c in clips])  # (n, f, t)
+        heard = np.concatenate([c.spectrogram[c.has(["audio"])] for c in clips])  # (n, f, t)
         center = np.nanmean(heard, axis=(0, 2), dtype=np.float64)[:, None]
         scale = math.sqrt(np.nanmean((heard - center.astype(np.float32)) ** 2, dtype=np.float64))
         for network in model.modules():
             if isinstance(network, SpectrogramFeatures | SpectrogramDecoder):
                 network.center_db.copy_(torch.as_tensor(center))
                 network.scale_db.fill_(max(scale, 1e-3))
-    if "neural" not in model.modalities:
-        return
-    readers = [network for network in model.modules() if isinstance(network, CountFeatures)]
-    decoder = model.modalities["neural"].decoder
-    for session in clips:
-        if session.session in decoder.sessions and (sessions is None or session.session in sessions):
-            _start_units(readers, decoder, decoder.sessions[session.session], session.counts[session.present[:, 1]])
+    for name, modality in model.modalities.items():
+        if name == "audio":
+            continue
+        readers = [network for part in _parts(model, name) for network in part.modules()]
+        readers = [network for network in readers if isinstance(network, CountFeatures)]
+        for session in clips:
+            if session.session in modality.decoder.sessions and (sessions is None or session.session in sessions):
+                values = session.series(name).values[session.has([name])]
+                _start_units(readers, modality.decoder, modality.decoder.sessions[session.session], values)
+
+
+def _parts(model: MultimodalVAE, name: str) -> list[nn.Module]:
+    """Every network that belongs to one modality."""
+    joint = [
+        getattr(model, encoder).trunks for encoder in ("joint_encoder", "surrogate_encoder") if hasattr(model, encoder)
+    ]
+    pseudo = [model.pseudo] if hasattr(model, "pseudo") else []
+    return [networks[name] for networks in (model.modalities, *joint, *pseudo)]
 
 
 def _start_units(readers: Sequence[CountFeatures], decoder: CountDecoder, key: str, counts: np.ndarray) -> None:
@@ -184,7 +209,7 @@ def load_model(path: str | Path, device: str = "cpu") -> LoadedModel:
         model=model.to(device).eval(),
         spec=spec,
         modalities=tuple(spec["modalities"]),
-        **{name: spec[name] for name in ("family", "latent_dim", "seed", "sessions", "bin_width_s", "kind")},
+        **{n: spec[n] for n in ("family", "latent_dim", "seed", "sessions", "extra", "bin_width_s", "kind")},
         **{name: np.array(spec[name]) for name in GEOMETRY},
     )
 
@@ -202,9 +227,14 @@ def add_sessions(
     model.load_state_dict(trained.model.state_dict(), strict=False)
     new = [session for session in clips if session.session in spec["sessions"].keys() - trained.sessions.keys()]
     standardise(model, [c.where("train") for c in new], [c.session for c in new])
-    keys = {model.modalities["neural"].decoder.sessions[c.session] for c in new}
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.rsplit(".", 1)[-1] in keys)
+    model.requires_grad_(False)
+    for modality, networks in model.modalities.items():
+        sessions = networks.decoder.sessions if modality != "audio" else {}
+        keys = {sessions[c.session] for c in new if c.session in sessions}
+        for part in _parts(model, modality):
+            for name, parameter in part.named_parameters():
+                if name.rsplit(".", 1)[-1] in keys:
+                    parameter.requires_grad_(True)
     return model, spec, new
 
 
@@ -215,7 +245,7 @@ def to_batch(
     *,
     labels: Sequence[str] = (),
 ) -> Batch:
-    """The clips, or those at `indices`, as tensors on `device`; a session without units has no neural data.
+    """The clips, or those at `indices`, as tensors on `device`; what a session has no channels of is not in the data.
 
     Where a model learns `labels`, the batch has each clip's place in them, -1 for any other label and for none.
     """
@@ -225,10 +255,12 @@ def to_batch(
         return torch.as_tensor(np.ascontiguousarray(x), device=device)
 
     data = {"audio": tensor(chosen.spectrogram.astype(np.float32, copy=False))}
-    present = {"audio": tensor(chosen.present[:, 0].astype(bool))}
-    if clips.unit_ids:
-        data["neural"] = tensor(chosen.counts.astype(np.float32, copy=False))
-        present["neural"] = tensor(chosen.present[:, 1].astype(bool))
+    data |= {
+        name: tensor(chosen.series(name).values.astype(np.float32, copy=False))
+        for name in chosen.modalities[1:]
+        if chosen.series(name).channels
+    }
+    present = {name: tensor(chosen.has([name])) for name in data}
     places = {label: place for place, label in enumerate(labels)}
     known = tensor(np.array([places.get(str(label), -1) for label in chosen.label], int)) if places else None
     return Batch(data, present, chosen.session, known)

@@ -49,7 +49,11 @@ class MEME(MultimodalVAE):
     ):
         super().__init__(modalities, **options)
         if len(self.modalities) != 2:
-            raise InputError("meme needs two modalities", found=", ".join(self.modalities) or "none")
+            raise InputError(
+                "meme needs two modalities",
+                found=", ".join(self.modalities) or "none",
+                mend="leave meme out of models.families; with a section extra there are three or more",
+            )
         if variant not in VARIANT:
             raise InputError("meme: unknown variant", found=variant, allowed=VARIANT)
         if fresh_samples < 1:

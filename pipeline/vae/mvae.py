@@ -57,7 +57,7 @@ class MVAE(MultimodalVAE):
             alone[row] = present[row] & several
             subsets.append(alone)
         others = [code for code in range(1, 2**n_modalities - 1) if 2 <= code.bit_count() < n_modalities]
-        if not others:
+        if not others or not self.random_subsets:
             return subsets
         drawn = torch.randperm(len(others), generator=generator, device=present.device)[: self.random_subsets]
         for code in (others[index] for index in drawn.tolist()):

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from torch import nn
 
-from pipeline.clips import SessionClips
+from pipeline.clips import MODALITIES, SessionClips
 from pipeline.errors import InputError
 from pipeline.vae import families
 from pipeline.vae.base import MultimodalVAE
@@ -51,11 +52,13 @@ def describe(
 ) -> dict[str, Any]:
     """The spec of a model for these clips; a modality that no clip holds is left out.
 
+    Modalities beside sound and neural have the likelihood of their kind, with weight 1.
+
     Raises InputError where the sessions' clips differ in shape or kind, the likelihood is not for that kind, an option
     is not the family's, or no clip has a label that is asked for.
     """
     check_geometry(clips)
-    kind = _common_kind(clips)
+    kind = _common_kind(clips, "neural")
     if kind == "traces" and neural_likelihood not in ("auto", "gaussian"):
         raise InputError(
             "traces are no counts",
@@ -65,29 +68,38 @@ def describe(
         )
     if neural_likelihood == "auto":
         neural_likelihood = LIKELIHOOD_OF[kind]
-    _check_options(family, options)
     first = clips[0]
-    modalities = [m for row, m in enumerate(("audio", "neural")) if any(c.present[:, row].any() for c in clips)]
+    extra = {}
+    for name in dict.fromkeys(name for session in clips for name in session.extra):
+        sessions = _channels(clips, name)
+        if sessions:
+            _check_name(name)
+            extra[name] = {"kind": _common_kind(clips, name), "sessions": sessions}
+    modalities = [name for name in MODALITIES if any(session.has([name]).any() for session in clips)] + list(extra)
+    _check_options(family, options, modalities=[*MODALITIES, *extra])
     if "labels" in _known_options(family):
         options = options | {"labels": _labels(clips, options.get("labels"), where=f"models.options.{family}.labels")}
     private = family_class(family).default_private_dim(modalities, latent_dim)
     if private and options.get("private_dim") is None:
         options = options | {"private_dim": private}
-    sessions = {c.session: list(c.unit_ids) for c in clips if c.unit_ids and c.present[:, 1].any()}
+    sessions = _channels(clips, "neural")
     n_units = np.mean([len(units) for units in sessions.values()]) if sessions else 0
     dims = {"audio": first.frequency_hz.size * first.frame_s.size, "neural": float(n_units * first.bin_s.size)}
+    dims |= dict.fromkeys(extra, 0.0)  # their weight is 1
     largest = max(dims[name] for name in modalities)
-    weights = {"audio": audio_weight, "neural": neural_weight}
+    weights = {"audio": audio_weight, "neural": neural_weight} | dict.fromkeys(extra, 1.0)
     return {
         "family": family,
         "latent_dim": latent_dim,
         "seed": seed,
         "modalities": modalities,
         "sessions": sessions,
+        "extra": extra,
         **{name: np.asarray(getattr(first, name), float).tolist() for name in GEOMETRY},
         "bin_width_s": float(first.bin_width_s),
         "kind": kind,
-        "likelihoods": {"audio": audio_likelihood, "neural": neural_likelihood},
+        "likelihoods": {"audio": audio_likelihood, "neural": neural_likelihood}
+        | {name: LIKELIHOOD_OF[known["kind"]] for name, known in extra.items()},
         "weights": {m: largest / dims[m] if weights[m] == "dim" else float(weights[m]) for m in modalities},
         "hidden": hidden,
         "n_factors": n_factors,
@@ -100,7 +112,7 @@ def describe(
 
 
 def extend(spec: dict[str, Any], clips: Sequence[SessionClips]) -> dict[str, Any]:
-    """The spec with the sessions of `clips` that it lacks, after its own.
+    """The spec with the sessions of `clips` that it lacks, after its own, and what these have of its modalities.
 
     Raises InputError where the clips do not fit the model or none of them brings new units.
     """
@@ -115,14 +127,19 @@ def extend(spec: dict[str, Any], clips: Sequence[SessionClips]) -> dict[str, Any
                     allowed=f"{there.size} values from {there.flat[0]:g}",
                     mend="cut them with the configuration that the model was trained with",
                 )
-    new = {c.session: list(c.unit_ids) for c in clips if c.session not in spec["sessions"] and c.present[:, 1].any()}
-    if "neural" not in spec["modalities"] or not new:
+    new = [session for session in clips if session.session not in spec["sessions"]]
+    units = _channels(new, "neural")
+    if "neural" not in spec["modalities"] or not units:
         raise InputError(
             "nothing to fit: no session brings units that the model does not have",
             found=[c.session for c in clips],
             mend="give the clips of a session that the model was not trained with",
         )
-    return spec | {"sessions": spec["sessions"] | new}
+    new = [session for session in new if session.session in units]
+    extra = {
+        name: known | {"sessions": known["sessions"] | _channels(new, name)} for name, known in spec["extra"].items()
+    }
+    return spec | {"sessions": spec["sessions"] | units, "extra": extra}
 
 
 def check_geometry(clips: Sequence[SessionClips]) -> None:
@@ -141,15 +158,30 @@ def check_geometry(clips: Sequence[SessionClips]) -> None:
                 )
 
 
-def _common_kind(clips: Sequence[SessionClips]) -> str:
-    kinds = {c.kind: c.session for c in clips if c.unit_ids}
+def _channels(clips: Sequence[SessionClips], modality: str) -> dict[str, list[str]]:
+    """Names of units, or of what else a modality measures, in each session that has any of it."""
+    having = [session for session in clips if modality in session.modalities and session.has([modality]).any()]
+    found = {session.session: list(session.series(modality).channels) for session in having}
+    return {session: channels for session, channels in found.items() if channels}
+
+
+def _common_kind(clips: Sequence[SessionClips], modality: str) -> str:
+    series = {c.session: c.series(modality) for c in clips if modality in c.modalities}
+    kinds = {found.kind: session for session, found in series.items() if found.channels}
     if len(kinds) > 1:
+        key = "neural.signal" if modality == "neural" else f"extra.{modality}.signal"
         raise InputError(
             "some sessions bring spikes, others traces",
             found=", ".join(f"{session}: {kind}" for kind, session in kinds.items()),
-            mend="run them apart, or give all the same neural.signal",
+            mend=f"run them apart, or give all the same {key}",
         )
     return next(iter(kinds), "spikes")
+
+
+def _check_name(name: str) -> None:
+    """Modalities are submodules of the model, and these cannot be called as what a module has anyway."""
+    if hasattr(nn.ModuleDict(), name):
+        raise InputError("a modality cannot have this name", where="extra", found=name, mend="another name")
 
 
 def _labels(clips: Sequence[SessionClips], chosen: list[str] | None, *, where: str) -> list[str]:
@@ -181,14 +213,12 @@ def _known_options(family: str) -> set[str]:
     return known - {"latent_dim", "beta", "warmup_fraction", "joint_encoder", "surrogate_encoder"}
 
 
-def _check_options(family: str, options: dict[str, Any]) -> None:
+def _check_options(family: str, options: dict[str, Any], *, modalities: list[str]) -> None:
     known = _known_options(family)
     for name in options:
         if name not in known:
             raise InputError(f"models.options.{family}: unknown option", found=name, allowed=sorted(known))
     for option in ("private_dim", "gammas"):
         for name in options.get(option) or {}:
-            if name not in ("audio", "neural"):
-                raise InputError(
-                    f"models.options.{family}.{option}: unknown modality", found=name, allowed=["audio", "neural"]
-                )
+            if name not in modalities:
+                raise InputError(f"models.options.{family}.{option}: unknown modality", found=name, allowed=modalities)
