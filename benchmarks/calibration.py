@@ -102,12 +102,12 @@ def group_p(tuning, rng: np.random.Generator) -> list[float]:
     groups = np.array_split(rng.permutation(tuning.sizes["unit"]), tuning.sizes["unit"] // GROUP)
     return [
         describe_cluster(
-            [Members(tuning, units)],
+            [Members(tuning, units, "animal")],
             centre_hz=tunings.centre_hz,
             edges_hz=tunings.edges_hz,
             n_bootstrap=1,
             generator=rng,
-        )["p"]
+        )[0]["p"]
         for units in groups
     ]
 

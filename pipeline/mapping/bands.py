@@ -1,5 +1,8 @@
 """Frequency bands: where a tuning curve is above half of its peak."""
 
+from collections.abc import Mapping
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -73,9 +76,25 @@ def band_runs(curve: np.ndarray, *, top: float | None = None) -> list[np.ndarray
         taken |= run
         left &= ~run
     inner = sorted(peaks)
-    between = [a + int(np.nan_to_num(curve[a:b], nan=np.inf).argmin()) for a, b in zip(inner, inner[1:], strict=False)]
+    between = [a + int(np.nan_to_num(curve[a:b], nan=np.inf).argmin()) for a, b in pairwise(inner)]
     owner = np.searchsorted(between, np.arange(len(curve)), side="left")
     return [owner == inner.index(peak) for peak in peaks]
+
+
+def band_columns(found: Mapping[str, float]) -> dict[str, float | str]:
+    """Columns of a table from peak_hz, low_hz and high_hz of a band, the ends of their intervals (`peak_hz_ci_low` and
+    so on) and `edge_open`."""
+    khz = {
+        f"{edge}{end}_khz": found[f"{edge}_hz{end}"] / 1e3
+        for edge in ("peak", "low", "high")
+        for end in ("", "_ci_low", "_ci_high")
+    }
+    return {
+        **khz,
+        "fwhm_khz": khz["high_khz"] - khz["low_khz"],
+        "fwhm_octaves": np.log2(found["high_hz"] / max(found["low_hz"], 1.0)),
+        "edge": "open" if found["edge_open"] else "closed",
+    }
 
 
 def _crossing(filled, height, outside, inside, centre_hz, bin_edge_hz):

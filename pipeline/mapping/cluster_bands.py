@@ -1,4 +1,4 @@
-"""What each cluster of units stands for: its band, how sure that is, and whether it holds in held-out data."""
+"""What each cluster of units stands for: its bands, how sure that is, and whether they hold in held-out data."""
 
 from dataclasses import dataclass
 
@@ -7,30 +7,36 @@ import xarray as xr
 from sklearn.linear_model import RidgeCV
 
 from pipeline.clips import SessionClips
-from pipeline.mapping.bands import overlap, peak_bands
+from pipeline.mapping.bands import band_runs, overlap, peak_bands
+from pipeline.mapping.nulls import permutation_p
 from pipeline.mapping.tuning import gains
 from pipeline.mapping.tuning_file import RIDGE_BINS
 
 PENALTIES = np.logspace(-1, 5, 13)
 MIN_CLIPS = 20
+ALPHA = 0.05
 
 
 @dataclass
 class Members:
-    """Units of one cluster in one session: its tuning (tuning.nc) and their indices there."""
+    """Units of one cluster in one session: its tuning (tuning.nc), their indices there, and the animal."""
 
     tuning: xr.Dataset
     units: np.ndarray
+    animal: str
 
 
-def cluster_gain(members: list[Members], weights: list[np.ndarray]) -> np.ndarray:
+def cluster_gain(
+    members: list[Members], weights: list[np.ndarray], counted: list[np.ndarray] | None = None
+) -> np.ndarray:
     """Tuning of a cluster, relative change of rate, shape (..., n_bands).
 
-    `weights[s]` (..., n_bouts_s): how often each bout of session s counts. Units are weighted by the root of their mean
-    count (their signal-to-noise ratio), bands by the units of sessions with enough sound there.
+    `weights[s]` (..., n_bouts_s): how often each bout of session s counts; `counted[s]` (...): how often its units do,
+    by default once. Units are weighted by the root of their mean count (their signal-to-noise ratio), bands by the
+    units of sessions with enough sound there.
     """
     total, size = 0.0, 0.0
-    for member, weight in zip(members, weights, strict=True):
+    for session, (member, weight) in enumerate(zip(members, weights, strict=True)):
         tuning = member.tuning
         mean_count = tuning["mean_count"].values[member.units]
         response = np.tensordot(weight, tuning["bout_response"].values[:, member.units].astype(float), 1)
@@ -38,57 +44,121 @@ def cluster_gain(members: list[Members], weights: list[np.ndarray]) -> np.ndarra
         tested = tuning["band_tested"].values.astype(bool)
         curves = gains(response, gram, mean_count, tested=tested, ridge_bins=RIDGE_BINS)
         share = np.sqrt(np.maximum(mean_count, 1e-9))
-        total = total + np.where(tested, np.nan_to_num(share @ curves), 0.0)
-        size = size + share.sum() * tested
-    return np.divide(
-        total, size, out=np.full(np.shape(total), np.nan), where=np.broadcast_to(size > 0, np.shape(total))
-    )
+        times = np.ones(1) if counted is None else counted[session][..., None]
+        total = total + times * np.where(tested, np.nan_to_num(share @ curves), 0.0)
+        size = size + times * share.sum() * tested
+    size = np.broadcast_to(size, np.shape(total))
+    return np.divide(total, size, out=np.full(np.shape(total), np.nan), where=size > 0)
 
 
 def describe_cluster(
     members: list[Members], *, centre_hz: np.ndarray, edges_hz: np.ndarray, n_bootstrap: int, generator
-) -> dict[str, float]:
-    """Band of a cluster from all data with a bootstrap interval over bouts, the overlap of parts A and B, and p.
+) -> list[dict[str, float]]:
+    """The bands of a cluster, the highest first: edges and peak from all data with a bootstrap interval, the overlap of
+    parts A and B, and p in part B.
 
-    p: the cluster's band is read from part A; statistic in part B is the units' mean z inside that band minus outside,
-    against surrogates that swap contours within bouts for all units of a session together (so that their shared
-    response counts once). The units themselves were admitted by their own q over the whole session.
+    How many bands there may be, and where, is read from part A (`band_runs`). The draws are of animals, where there are
+    several, and of bouts within their sessions. `is_band`: whether the band's peak in part B exceeds 95 % of the maxima
+    over all bands of the surrogates; of several bands only those count, beside the highest.
     """
     parts = [member.tuning["bout_part"].values.astype(str) for member in members]
     everywhere = [np.ones(len(part)) for part in parts]
     halves = [[(part == name).astype(float) for part in parts] for name in ("A", "B")]
     curves = np.stack([cluster_gain(members, w) for w in (everywhere, *halves)])
-    found = {name: values.astype(float) for name, values in peak_bands(curves, centre_hz, edges_hz).items()}
-    low, high = found["low_hz"], found["high_hz"]
-    draws = [
-        generator.multinomial(len(part), np.full(len(part), 1 / max(len(part), 1)), n_bootstrap).astype(float)
+    drawn = cluster_gain(members, *_draws(members, parts, n_bootstrap, generator))
+    places = band_runs(curves[1]) or [np.ones(len(centre_hz), bool)]
+    found = [peak_bands(curves, centre_hz, edges_hz, within=within) for within in places]
+    order = np.argsort([-one["height"][0] for one in found], kind="stable")
+    places, found = [places[i] for i in order], [found[i] for i in order]
+    inside = np.array([_inside(centre_hz, one["low_hz"][1], one["high_hz"][1]) for one in found])
+    tests = _held_out(members, inside)
+    rows = []
+    for within, one, test in zip(places, found, tests, strict=True):
+        low, high = one["low_hz"], one["high_hz"]
+        row = {name: float(one[name][0]) for name in ("peak_hz", "low_hz", "high_hz", "height")}
+        interval = peak_bands(drawn, centre_hz, edges_hz, within=within)
+        for name in ("peak_hz", "low_hz", "high_hz"):
+            row[f"{name}_ci_low"], row[f"{name}_ci_high"] = np.quantile(interval[name], [0.025, 0.975])
+        row["edge_open"] = bool(one["open_low"][0] or one["open_high"][0])
+        row["heldout_iou"] = overlap(low[1], high[1], low[2], high[2])
+        rows.append(row | test)
+    return rows
+
+
+def _draws(members, parts, n_draws: int, generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """How often each bout, (n_draws, n_bouts) by session, and each session, (n_draws,), counts: animals are drawn with
+    replacement, and bouts within sessions."""
+    animals, of_session = np.unique([member.animal for member in members], return_inverse=True)
+    drawn = generator.multinomial(len(animals), np.full(len(animals), 1 / len(animals)), n_draws).astype(float)
+    bouts = [
+        generator.multinomial(len(part), np.full(len(part), 1 / max(len(part), 1)), n_draws).astype(float)
         for part in parts
     ]
-    drawn = peak_bands(cluster_gain(members, draws), centre_hz, edges_hz)
-    row = {name: found[name][0] for name in ("peak_hz", "low_hz", "high_hz", "height")}
-    for name in ("peak_hz", "low_hz", "high_hz"):
-        row[f"{name}_ci_low"], row[f"{name}_ci_high"] = np.quantile(drawn[name], [0.025, 0.975])
-    row["edge_open"] = bool(found["open_low"][0] or found["open_high"][0])
-    row["heldout_iou"] = overlap(low[1], high[1], low[2], high[2])
-    row["p"], row["p_floor"] = _held_out_p(members, centre_hz, low[1], high[1])
-    return row
+    return bouts, [drawn[:, animal] for animal in of_session]
 
 
-def _held_out_p(members: list[Members], centre_hz, low_hz: float, high_hz: float) -> tuple[float, float]:
+def _inside(centre_hz: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
     inside = (centre_hz >= low_hz) & (centre_hz <= high_hz)
     inside[np.abs(centre_hz - (low_hz + high_hz) / 2).argmin()] = True
+    return inside
+
+
+def _held_out(members: list[Members], inside: np.ndarray) -> list[dict[str, float]]:
+    """p, p_floor, n_animals_agree and is_band of each band; `inside` (n_runs, n_bands): the bins of part A's bands.
+
+    Statistic in part B: the mean over animals of z inside the band minus outside of all bands, where each animal's is
+    the sum over its units, in SDs of its surrogates. Those swap contours within bouts for all units of a session
+    together, so that their shared response counts once, and animals weigh the same however many units they have. The
+    units themselves were admitted by their own q over the whole session. An animal agrees where its own p <= ALPHA.
+    """
     n_surrogates = min(member.tuning.sizes["surrogate"] for member in members)
     if n_surrogates < 19:
-        return float("nan"), float("nan")
-    observed, null = 0.0, np.zeros(n_surrogates)
+        return [{"p": np.nan, "p_floor": np.nan, "n_animals_agree": 0, "is_band": False}] * len(inside)
+    animals = {member.animal: [] for member in members}
     for member in members:
-        z = member.tuning["tuning_z"].sel(part="B").values[member.units]
-        usable = np.isfinite(z).any(axis=0)
-        weight = np.where(inside & usable, 1 / max((inside & usable).sum(), 1), 0.0)
-        weight -= np.where(~inside & usable, 1 / max((~inside & usable).sum(), 1), 0.0)
-        observed += (np.nan_to_num(z) @ weight).sum()
-        null += (member.tuning["surrogate_z_b"].values[:n_surrogates][:, member.units] @ weight).sum(axis=1)
-    return float((1 + (null >= observed).sum()) / (1 + n_surrogates)), 1 / (1 + n_surrogates)
+        animals[member.animal].append(_summed_z(member, n_surrogates))
+    curves, contrasts = [], []
+    for sums in animals.values():
+        z = np.nansum(sums, axis=0)  # (1 + n_surrogates, n_bands), as it was first
+        usable = np.isfinite(sums).any(axis=(0, 1))
+        outside = ~inside.any(axis=0) & usable
+        weights = [_mean_of(one & usable) - _mean_of(outside) for one in inside]
+        contrasts.append(_in_sds(z @ np.transpose(weights)))
+        curves.append(np.where(usable, _in_sds(z), np.nan))
+    contrasts = np.array(contrasts)  # (n_animals, 1 + n_surrogates, n_runs)
+    pooled = contrasts.mean(axis=0)
+    n_heard = np.isfinite(curves).sum(axis=0)
+    curve = np.where(n_heard > 0, np.nansum(curves, axis=0) / np.maximum(n_heard, 1), -np.inf)
+    own_p = permutation_p(contrasts[:, 0], contrasts[:, 1:].swapaxes(0, 1))  # (n_animals, n_runs)
+    p = permutation_p(pooled[0], pooled[1:])
+    highest = np.quantile(curve[1:].max(axis=1), 1 - ALPHA)
+    return [
+        {
+            "p": float(p[run]),
+            "p_floor": 1 / (1 + n_surrogates),
+            "n_animals_agree": int((own_p[:, run] <= ALPHA).sum()),
+            "is_band": bool(curve[0, inside[run]].max() > highest),
+        }
+        for run in range(len(inside))
+    ]
+
+
+def _summed_z(member: Members, n_surrogates: int) -> np.ndarray:
+    """z in part B summed over the units, as it was and of surrogates, (1 + n_surrogates, n_bands); NaN: too little
+    sound."""
+    z = member.tuning["tuning_z"].sel(part="B").values[member.units].astype(float)
+    drawn = member.tuning["surrogate_z_b"].values[:n_surrogates][:, member.units].astype(float)
+    tested = np.isfinite(z).any(axis=0)
+    return np.where(tested, np.concatenate([np.nan_to_num(z)[None], drawn]).sum(axis=1), np.nan)
+
+
+def _mean_of(bins: np.ndarray) -> np.ndarray:
+    return bins / max(bins.sum(), 1)
+
+
+def _in_sds(values: np.ndarray) -> np.ndarray:
+    """Values (1 + n_surrogates, ...) less the surrogates' mean, in their SDs."""
+    return (values - values[1:].mean(axis=0)) / np.maximum(values[1:].std(axis=0), 1e-9)
 
 
 def decoding_r2(clips: list[SessionClips], members: dict[str, list[str]], *, low_hz: float, high_hz: float) -> float:
@@ -106,8 +176,7 @@ def decoding_r2(clips: list[SessionClips], members: dict[str, list[str]], *, low
         test = whole & np.isin(session.split, ["validation", "test"])
         if not rows or min(train.sum(), test.sum()) < MIN_CLIPS:
             continue
-        inside = (session.frequency_hz >= low_hz) & (session.frequency_hz <= high_hz)
-        inside[np.abs(session.frequency_hz - (low_hz + high_hz) / 2).argmin()] = True
+        inside = _inside(session.frequency_hz, low_hz, high_hz)
         level_db = session.spectrogram.mean(axis=2)
         energy = level_db[:, inside].mean(axis=1) - level_db.mean(axis=1)
         counts = np.nansum(session.counts[:, rows], axis=2)

@@ -73,7 +73,9 @@ def recovery(truth: dict, unit_clusters: pd.DataFrame, cluster_bands: pd.DataFra
     error_ms = (found["lag_ms"] - found["true_lag_s"].astype(float) * 1e3).abs().median()
     rows.append(("median_lag_error", "tuned units found", error_ms, len(found), "ms", "error of the lag"))
     n_planted = len(truth.get("bands", []))
-    rows.append(("n_clusters", "", float(len(cluster_bands)), n_planted, "1", "clusters found (n: planted)"))
+    rows.append(
+        ("n_clusters", "", float(cluster_bands["cluster"].nunique()), n_planted, "1", "clusters found (n: planted)")
+    )
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -38,7 +38,7 @@ def summarise(
         "n_units_vocal": int((assigned["q_vocal"] <= q).sum()),
         "n_units_band": int((assigned["q_band"] <= q).sum()),
         "n_units_assigned": int((assigned["cluster"] >= 0).sum()),
-        "n_clusters": len(bands),
+        "n_clusters": int(bands["cluster"].nunique()),
     }
     return {
         "primary": primary,
@@ -77,7 +77,7 @@ def summarise(
 
 def _headlines(counts, assigned, bands, controls, *, primary, best_baseline, beats, q, reasons) -> list[str]:
     lines = []
-    held = bands[bands["q"] <= q]
+    held = bands[bands["q"] <= q].sort_values("peak_khz")
     if counts["n_units"] == 0:
         lines.append("Nothing to map: no session has units; there is sound alone.")
     elif counts["n_units_included"] == 0:
@@ -92,11 +92,11 @@ def _headlines(counts, assigned, bands, controls, *, primary, best_baseline, bea
             f"q <= {q:g}, but no cluster of units holds up in held-out data."
         )
     else:
-        places = ", ".join(
-            f"{row.low_khz:.0f}-{row.high_khz:.0f} kHz" for row in held.sort_values("peak_khz").itertuples()
-        )
+        ranges = held["low_khz"].map("{:.0f}".format) + "-" + held["high_khz"].map("{:.0f}".format)
+        places = ", ".join(" and ".join(of) + " kHz" for _, of in ranges.groupby(held["cluster"], sort=False))
+        n_held = held["cluster"].nunique()
         lines.append(
-            f"{_count(len(held), 'cluster')} of neurons {_verb('stands', len(held))} for {places} "
+            f"{_count(n_held, 'cluster')} of neurons {_verb('stands', n_held)} for {places} "
             f"({_count(counts['n_units_assigned'], 'unit')} of {counts['n_units_included']}, "
             f"{_count(int(held['n_animals'].max()), 'animal')}; q <= {q:g} in held-out data)."
         )

@@ -55,14 +55,18 @@ TABLES = {
     },
     "cluster_bands": {
         "cluster": "number of the cluster, from 0 by falling size",
+        "run": "number of the band of this cluster, from 0, the highest first; further ones rise above half of the "
+        "highest in part A and exceed 95 % of the maxima of the null in part B",
         "n_units": "units in it",
         "n_sessions": "sessions they come from",
         "n_animals": "animals they come from: the replicate",
+        "n_animals_agree": "animals in which the band of part A holds in part B by their own units alone (p <= 0.05)",
         "regions": "brain regions of its units, with their numbers",
         "peak_khz": "frequency of the strongest response of the cluster, kHz",
-        "peak_ci_low_khz": "lower end of its 95 % bootstrap interval over bouts, kHz",
+        "peak_ci_low_khz": "lower end of its 95 % bootstrap interval over animals, where there are several, and bouts, "
+        "kHz",
         "peak_ci_high_khz": "upper end of that interval, kHz",
-        "low_khz": "lower edge of the band above half of the peak, kHz",
+        "low_khz": "lower edge of the band above half of its peak, kHz",
         "low_ci_low_khz": "lower end of the interval of the lower edge, kHz",
         "low_ci_high_khz": "upper end of that interval, kHz",
         "high_khz": "upper edge of that band, kHz",
@@ -77,7 +81,7 @@ TABLES = {
         "heldout_iou": "intersection over union of the bands read from training (A) and held-out blocks (B)",
         "heldout_decode_r2": "R2 on held-out clips of the band's relative energy decoded from the units' counts",
         "heldout_decode_r2_best_other": "the same from the units of the best other cluster",
-        "p": f"the band of part A in part B, swapped contours: {_P}",
+        "p": f"the band of part A in part B, mean over animals, swapped contours: {_P}",
         "q": _Q,
         "p_floor": "smallest p that the number of surrogates allows",
         "n_clusters": "number of clusters that was found",
@@ -173,14 +177,19 @@ TABLES = {
         "seed": "seed of the training; -1: mean over seeds",
         "n_seeds": "seeds behind the row",
         "split": "validation (choices are made on it) or test (only reported)",
-        "target": "modality that is predicted, or factor of the sound: pitch, level, duration",
+        "target": "modality that is predicted, or factor of the sound: pitch, level, duration; of simulated sessions "
+        "also planted_pitch, pressure and length",
         "given": "modalities that the latents are inferred from (the target among them: a reconstruction); prior: "
-        "draws of the model; real: held-out pairs; shuffled: draws paired at random",
+        "draws of the model; real: held-out pairs; shuffled: draws paired at random; planted sound: the planted pitch, "
+        "level and duration, exactly",
         "metric": "bits_per_spike (of traces: bits_per_bin), explained_variance, peak_frequency_error; log_likelihood: "
         "as in that table; joint_coherence: r of the factor that the sound shows and the one that ridge regression, "
         "fitted on real clips, reads from the counts; decoding: explained variance of the factor, read from the "
-        "latents; decoding_synergy: from both sides less from the better one; mig, sap: gap between the two latents "
-        "that tell most of the factor; factorisation: 0 all latents serve both sides alike, 1 each serves one",
+        "latents; decoding_synergy: from both sides less from the better one; identifiability:linear, "
+        "identifiability:nonlinear: explained variance of the factor (pitch, pressure, length: of its logarithm), read "
+        "by ridge or kernel ridge regression (baseline:data: from the data instead of latents); mig, sap: gap between "
+        "the two latents that tell most of the factor; factorisation: 0 all latents serve both sides alike, 1 each "
+        "serves one",
         "value": "score over all sessions",
         "se": "standard error over blocks",
         "seeds_low": "lower end of the 95 % interval over seeds (Student's t)",

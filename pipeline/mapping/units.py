@@ -8,7 +8,7 @@ import xarray as xr
 
 from pipeline.clips import SessionClips
 from pipeline.errors import InputError
-from pipeline.mapping.bands import peak_bands
+from pipeline.mapping.bands import band_columns, peak_bands
 from pipeline.mapping.cluster_bands import Members, decoding_r2, describe_cluster
 from pipeline.mapping.clusters import Clustering, PooledTuning
 from pipeline.mapping.nulls import q_values
@@ -132,7 +132,10 @@ def cluster_table(
     n_bootstrap: int,
     generator: np.random.Generator,
 ) -> pd.DataFrame:
-    """One row a cluster; `assigned` is the table of units with their `cluster`."""
+    """One row a cluster and band; `assigned` is the table of units with their `cluster`.
+
+    q is over all bands that were tested, those too that part A shows and part B does not confirm, which get no row.
+    """
     by_cluster = {cluster: rows for cluster, rows in assigned[assigned["cluster"] >= 0].groupby("cluster", sort=True)}
     unit_ids = {
         cluster: {session: list(units["unit_id"]) for session, units in rows.groupby("session")}
@@ -141,47 +144,50 @@ def cluster_table(
     table = []
     for cluster, rows in by_cluster.items():
         members = [
-            Members(one, np.flatnonzero(np.isin(one["unit"].values.astype(str), unit_ids[cluster].get(name, []))))
+            Members(
+                one,
+                np.flatnonzero(np.isin(one["unit"].values.astype(str), unit_ids[cluster].get(name, []))),
+                subjects[name],
+            )
             for name, one in tunings.sessions.items()
             if name in unit_ids[cluster]
         ]
-        found = describe_cluster(
+        runs = describe_cluster(
             members,
             centre_hz=tunings.centre_hz,
             edges_hz=tunings.edges_hz,
             n_bootstrap=n_bootstrap,
             generator=generator,
         )
-        band = {"low_hz": found["low_hz"], "high_hz": found["high_hz"]}
-        others = [decoding_r2(clips, ids, **band) for other, ids in unit_ids.items() if other != cluster]
-        others = [value for value in others if np.isfinite(value)]
         counted = rows["region"].replace("", np.nan).dropna().value_counts()
-        khz = {
-            f"{edge}{end}_khz": found[f"{edge}_hz{end}"] / 1e3
-            for edge in ("peak", "low", "high")
-            for end in ("", "_ci_low", "_ci_high")
+        of_cluster = {
+            "n_units": len(rows),
+            "n_sessions": rows["session"].nunique(),
+            "n_animals": rows["session"].map(subjects).nunique(),
+            "regions": "; ".join(f"{region} {n}" for region, n in counted.items()),
+            "lag_ms_median": rows["lag_ms"].median(),
+            "n_clusters": clustering.n_clusters,
+            "p_one_cluster": clustering.p_one_cluster,
         }
-        table.append(
-            {
-                "cluster": cluster,
-                "n_units": len(rows),
-                "n_sessions": rows["session"].nunique(),
-                "n_animals": rows["session"].map(subjects).nunique(),
-                "regions": "; ".join(f"{region} {n}" for region, n in counted.items()),
-                **khz,
-                "fwhm_khz": khz["high_khz"] - khz["low_khz"],
-                "fwhm_octaves": np.log2(found["high_hz"] / max(found["low_hz"], 1.0)),
-                "edge": "open" if found["edge_open"] else "closed",
-                "gain_percent": 100 * found["height"],
-                "lag_ms_median": rows["lag_ms"].median(),
-                "heldout_iou": found["heldout_iou"],
-                "heldout_decode_r2": decoding_r2(clips, unit_ids[cluster], **band),
-                "heldout_decode_r2_best_other": max(others, default=np.nan),
-                "p": found["p"],
-                "p_floor": found["p_floor"],
-                "n_clusters": clustering.n_clusters,
-                "p_one_cluster": clustering.p_one_cluster,
-            }
-        )
+        for run, found in enumerate(runs):
+            band = {"low_hz": found["low_hz"], "high_hz": found["high_hz"]}
+            others = [decoding_r2(clips, ids, **band) for other, ids in unit_ids.items() if other != cluster]
+            others = [value for value in others if np.isfinite(value)]
+            table.append(
+                {
+                    "cluster": cluster,
+                    "run": run,
+                    **of_cluster,
+                    **band_columns(found),
+                    "gain_percent": 100 * found["height"],
+                    "heldout_decode_r2": decoding_r2(clips, unit_ids[cluster], **band),
+                    "heldout_decode_r2_best_other": max(others, default=np.nan),
+                    **{name: found[name] for name in ("n_animals_agree", "heldout_iou", "p", "p_floor", "is_band")},
+                }
+            )
+    if not table:
+        return pd.DataFrame()
     table = pd.DataFrame(table)
-    return table.assign(q=q_values(table["p"].to_numpy())) if len(table) else table
+    table["q"] = q_values(table["p"].to_numpy())
+    table = table[table["run"].eq(0) | table["is_band"]].drop(columns="is_band").reset_index(drop=True)
+    return table.assign(run=table.groupby("cluster").cumcount())

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.mapping.bands import band_grid_hz, overlap, peak_bands
+from pipeline.mapping.bands import band_grid_hz, band_runs, overlap, peak_bands
 
 EDGES = 30_000 + 1000.0 * np.arange(96)
 CENTRES = (EDGES[1:] + EDGES[:-1]) / 2
@@ -44,3 +44,21 @@ def test_grids():
     centres = np.geomspace(210, 20_000, 60)
     log = band_grid_hz(centres, low_hz=200, high_hz=21_000, width_hz=3000, linear=False)
     assert log[0] == 200 and log[-1] == 21_000 and len(log) <= 25 and (np.diff(log) > 0).all()
+
+
+def test_bands_of_a_curve_with_several():
+    curve = gaussian(50_000, 2000) + 0.8 * gaussian(70_000, 2000) + 0.3 * gaussian(90_000, 2000)
+    first, second = band_runs(curve)  # the third stays below half of the first
+    assert (first ^ second).all() and first[CENTRES < 55_000].all() and second[CENTRES > 65_000].all()
+    found = peak_bands(curve[None], CENTRES, EDGES, within=second)
+    assert found["peak_hz"][0] == pytest.approx(70_000, abs=60)
+    assert found["high_hz"][0] == pytest.approx(70_000 + 2000 * np.sqrt(2 * np.log(2)), abs=120)
+
+
+def test_neither_a_shoulder_nor_what_lies_behind_a_gap_is_another_band():
+    shoulder = gaussian(60_000, 4000) + 0.8 * gaussian(67_000, 4000)
+    assert len(band_runs(shoulder)) == 1
+    gap = gaussian(60_000, 4000)
+    gap[(CENTRES > 58_000) & (CENTRES < 62_000)] = np.nan
+    assert len(band_runs(gap)) == 1
+    assert band_runs(np.zeros(len(CENTRES))) == [] == band_runs(gaussian(60_000, 4000), top=2.5)

@@ -1,0 +1,104 @@
+"""Bands of a cluster whose units, sessions and animals are known."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from pipeline.mapping.cluster_bands import Members, describe_cluster
+
+EDGES_HZ = 40_000 + 3000.0 * np.arange(21)
+CENTRE_HZ = (EDGES_HZ[1:] + EDGES_HZ[:-1]) / 2
+N_BOUTS, N_SURROGATES = 40, 99
+
+
+def bump(best_hz, width_hz=9000.0):
+    return np.exp2(-4 * ((CENTRE_HZ - best_hz) / width_hz) ** 2)
+
+
+def tuned(generator, curve, *, n_units=5, noise=0.2):
+    """A session whose units all have this `curve` (n_bands,) of relative rate, in SDs of the noise too."""
+    n_bands = len(CENTRE_HZ)
+    gram = np.eye(n_bands + 1) * 50.0
+    response = 50.0 * np.append(curve, 0) + 50 * noise * generator.standard_normal((N_BOUTS, n_units, n_bands + 1))
+    z = 4 * curve + generator.standard_normal((3, n_units, n_bands))
+    return xr.Dataset(
+        {
+            "mean_count": ("unit", np.ones(n_units)),
+            "bout_response": (("bout", "unit", "design"), response),
+            "bout_gram": (("bout", "design", "design_2"), np.tile(gram, (N_BOUTS, 1, 1))),
+            "bout_part": ("bout", np.where(np.arange(N_BOUTS) % 2, "A", "B").astype(object)),
+            "band_tested": ("band", np.ones(n_bands, bool)),
+            "tuning_z": (("part", "unit", "band"), z),
+            "surrogate_z_b": (
+                ("surrogate", "unit", "band"),
+                generator.standard_normal((N_SURROGATES, n_units, n_bands)),
+            ),
+        },
+        coords={"part": np.array(["A", "B", "all"], object)},
+    )
+
+
+def described(sessions, animals, n_bootstrap=200):
+    members = [
+        Members(session, np.arange(session.sizes["unit"]), animal)
+        for session, animal in zip(sessions, animals, strict=True)
+    ]
+    return describe_cluster(
+        members, centre_hz=CENTRE_HZ, edges_hz=EDGES_HZ, n_bootstrap=n_bootstrap, generator=np.random.default_rng(0)
+    )
+
+
+def test_units_with_two_bands_give_two_rows_each_with_its_own_edges():
+    generator = np.random.default_rng(0)
+    session = tuned(generator, bump(52_000) + 0.8 * bump(84_000))
+    rows = described([session], ["m"])
+    assert [row["is_band"] for row in rows] == [True, True] and all(row["p"] == 0.01 for row in rows)
+    for row, best_hz in zip(rows, (52_000, 84_000), strict=True):
+        assert row["peak_hz"] == pytest.approx(best_hz, abs=700)
+        assert row["low_hz"] == pytest.approx(best_hz - 4500, abs=900)
+        assert row["high_hz"] == pytest.approx(best_hz + 4500, abs=900)  # half of its own height, not of the higher one
+        for name in ("peak_hz", "low_hz", "high_hz"):
+            assert row[f"{name}_ci_low"] <= row[name] <= row[f"{name}_ci_high"] < row[name] + 1500
+
+
+def test_a_second_band_of_part_a_alone_is_none():
+    generator = np.random.default_rng(1)
+    session = tuned(generator, bump(52_000))
+    in_a = (session["bout_part"] == "A").to_numpy()
+    session["bout_response"].values[in_a, :, :-1] += 40 * bump(84_000)
+    rows = described([session], ["m"])
+    assert [row["is_band"] for row in rows] == [True, False]
+    assert rows[1]["p"] > 0.05
+
+
+def test_where_there_is_nothing_the_band_fails_in_held_out_data():
+    generator = np.random.default_rng(2)
+    nothing = np.zeros(len(CENTRE_HZ))
+    found = [described([tuned(generator, nothing, n_units=3)], ["m"], n_bootstrap=1) for _ in range(100)]
+    p = np.array([rows[0]["p"] for rows in found])
+    assert (p <= 0.05).mean() <= 0.12 and 0.35 < p.mean() < 0.65
+    further = [row["is_band"] for rows in found for row in rows[1:]]
+    assert np.mean(further) <= 0.12
+
+
+def test_animals_weigh_the_same_however_many_units_they_have():
+    generator = np.random.default_rng(3)
+    nothing = np.zeros(len(CENTRE_HZ))
+    many, few = tuned(generator, bump(60_000), n_units=20), tuned(generator, nothing, n_units=2)
+    alone = described([many], ["m1"])[0]
+    both = described([many, few], ["m1", "m2"])[0]
+    agreeing = described([many, tuned(generator, bump(60_000), n_units=2)], ["m1", "m2"])[0]
+    assert [row["n_animals_agree"] for row in (alone, both, agreeing)] == [1, 1, 2]
+    assert described([many, few], ["m1", "m1"])[0]["n_animals_agree"] == 1
+    many["tuning_z"].values[:] = generator.standard_normal(many["tuning_z"].shape) + 0.5 * bump(60_000)
+    few["tuning_z"].values[:] -= 4 * bump(60_000)
+    assert described([many], ["m1"])[0]["p"] <= 0.05
+    assert described([many, few], ["m1", "m2"])[0]["p"] > 0.05  # twenty units do not outvote two
+
+
+def test_intervals_tell_that_animals_differ():
+    generator = np.random.default_rng(4)
+    sessions = [tuned(generator, bump(best_hz), noise=0.05) for best_hz in (58_000, 66_000)]
+    one_animal, two_animals = (described(sessions, animals)[0] for animals in (["m", "m"], ["m1", "m2"]))
+    width = [row["peak_hz_ci_high"] - row["peak_hz_ci_low"] for row in (one_animal, two_animals)]
+    assert width[0] < 3000 and width[1] > 6000
