@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.clips import SessionClips
 from pipeline.evaluation.heldout import with_modalities
+from pipeline.evaluation.planted import Song
 from pipeline.evaluation.scores import resampling_blocks
 
 FACTORS = {"pitch": "Hz", "level": "dB", "duration": "s"}
@@ -21,7 +22,7 @@ class KnownClips:
     """The clips of one session that have certain modalities, by split, and the factors of their sound.
 
     clips: train, validation and test, none of them empty. factors: by split and factor, shape (n_clips,), NaN where a
-    clip has none. blocks: of the test clips, shape (n_clips,).
+    clip has none; of simulated sessions those of `Song.within` too. blocks: of the test clips, shape (n_clips,).
     """
 
     clips: dict[str, SessionClips]
@@ -30,16 +31,16 @@ class KnownClips:
 
     def usable(self, factor: str) -> bool:
         """Whether `factor` is known and varies in every split."""
-        known = [found[factor][np.isfinite(found[factor])] for found in self.factors.values()]
-        return all(len(values) > 1 and np.ptp(values) > 0 for values in known)
+        known = [found[factor][np.isfinite(found[factor])] for found in self.factors.values() if factor in found]
+        return len(known) == len(self.factors) and all(len(values) > 1 and np.ptp(values) > 0 for values in known)
 
 
 def known_clips(
-    session: SessionClips, *, modalities: Sequence[str], min_peak_db: float, chunk_s: float
+    session: SessionClips, *, modalities: Sequence[str], min_peak_db: float, chunk_s: float, song: Song | None = None
 ) -> KnownClips | None:
     """The clips of `session` that have all of `modalities`, sound among them; None where a split has none.
 
-    min_peak_db: see `sound_factors`. chunk_s: see `resampling_blocks`.
+    min_peak_db: see `sound_factors`. chunk_s: see `resampling_blocks`. song: what a simulated session planted.
     """
     clips = {}
     for split in ("train", "validation", "test"):
@@ -53,6 +54,8 @@ def known_clips(
         )
         for split, part in clips.items()
     }
+    if song is not None and song.fits(clips["train"], sounds=np.isfinite(factors["train"]["pitch"])):
+        factors = {split: found | song.within(clips[split]) for split, found in factors.items()}
     test = clips["test"]
     return KnownClips(clips, factors, resampling_blocks(bout=test.bout, start_s=test.start_s, chunk_s=chunk_s))
 

@@ -12,6 +12,8 @@ BETTER = {  # 1: more is better, -1: less is, 0: neither
     "joint_coherence": 1,
     "decoding": 1,
     "decoding_synergy": 1,
+    "identifiability:linear": 1,
+    "identifiability:nonlinear": 1,
     "mig": 1,
     "sap": 1,
     "factorisation": 0,

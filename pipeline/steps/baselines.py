@@ -7,18 +7,23 @@ SETTINGS = ("evaluation",)
 
 def add_arguments(parser):
     parser.add_argument("--clips", nargs="+", type=Path, required=True, help="clips.nc of every session")
+    parser.add_argument("--truth", type=Path, help="truth.json of `duet simulate`, where the sessions are simulated")
     parser.add_argument("--out", type=Path, required=True, help="metrics.parquet")
 
 
 def run(args, config):
     from pipeline.clips import read_clips
     from pipeline.evaluation.baselines import baseline_metrics
+    from pipeline.evaluation.identifiability import data_ceiling
     from pipeline.evaluation.metrics import metrics_table
+    from pipeline.evaluation.planted import planted_songs, read_truth
     from pipeline.storage import write_table
 
+    songs = planted_songs(read_truth(args.truth)) if args.truth else {}
+    settings = {"chunk_s": config.evaluation.chunk_s, "min_peak_db": config.evaluation.min_peak_db}
     metrics = []
     for path in args.clips:
-        metrics += baseline_metrics(
-            read_clips(path), chunk_s=config.evaluation.chunk_s, min_peak_db=config.evaluation.min_peak_db
-        )
+        clips = read_clips(path)
+        metrics += baseline_metrics(clips, **settings)
+        metrics += data_ceiling(clips, song=songs.get(clips.session), **settings)
     write_table(metrics_table(*metrics), args.out)

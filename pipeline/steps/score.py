@@ -10,17 +10,13 @@ def add_arguments(parser):
 
 
 def run(args, config):
-    import json
     from pathlib import Path
 
-    from pipeline.errors import InputError
+    from pipeline.evaluation.planted import read_truth
     from pipeline.mapping.recovery import print_recovery, recovery
     from pipeline.storage import read_table, write_table
 
-    try:
-        truth = json.loads(Path(args.truth).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError("cannot read the truth", where=args.truth, found=error) from error
+    truth = read_truth(args.truth)
     tables = [read_table(Path(args.tables) / f"{name}.parquet") for name in ("unit_clusters", "cluster_bands")]
     table = recovery(truth, *tables, q=config.mapping.q)
     write_table(table, args.out)
