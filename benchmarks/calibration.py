@@ -7,8 +7,8 @@ settings. For every p value the share at or below 0.05 over units (mean over ses
 for tables the share of sessions that hold anything at q <= 0.05. The band of a cluster is only tested where units were
 clustered, which hardly ever happens; so it is also tested for random groups of five units, as if they were clusters,
 and coupling profiles are drawn at random (smooth over bands), as a model that learned nothing of the held-out spikes
-could bring forth. Prints a table in Markdown; `--out` keeps one row a session as they come, and a call that finds it
-goes on from there.
+could bring forth. In the scenarios of movement all units follow running speed, which goes with singing.
+Prints a table in Markdown; `--out` keeps one row a session as they come, and a call that finds it goes on from there.
 """
 
 import argparse
@@ -32,7 +32,10 @@ SCENARIOS = {
     "habituation and drift": {"scenario": "drift_and_habituation", "habituation": 6.0},
     "any vocalization": {"scenario": "vocal_only"},
     "another session": {"scenario": "other_session", "gain": 3.0},
+    "movement, not given": {"movement_correlation": 0.6},
+    "movement, given as covariate": {"movement_correlation": 0.6},
 }
+SPEED_GIVEN = "movement, given as covariate"
 VOCAL_IS_TRUE = {"any vocalization"}
 GROUP = 5  # units
 
@@ -58,16 +61,19 @@ def main() -> None:
 
 def false_positives(scenario: str, seed: int, n_units: int, minutes: float) -> dict:
     """Shares of p <= 0.05 in one session, and whether its tables hold anything at q <= 0.05."""
-    each_kind = n_units // 6
+    moving = "movement_correlation" in SCENARIOS[scenario]
+    each_kind = 0 if moving else n_units // 6
+    n_others = n_units - 5 * each_kind
     plan = plan_of(
         duration_s=60 * minutes,
         units_per_band=each_kind,
         n_vocal=each_kind,
-        n_unrelated=n_units - 5 * each_kind,
+        n_movement=n_others if moving else 0,
+        n_unrelated=0 if moving else n_others,
         **SCENARIOS[scenario],
     )
     session = simulated(seed, plan)
-    tuning = tuned(session, seed)
+    tuning = tuned(session, seed, speed_given=scenario == SPEED_GIVEN)
     units, bands = tables(tuning, seed)
     rng = np.random.default_rng(seed)
     controls = tuning["control_fraction"].to_pandas().stack()

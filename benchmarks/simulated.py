@@ -38,8 +38,11 @@ def edges_hz() -> np.ndarray:
     return band_grid_hz(np.empty(0), low_hz=audio.low_hz, high_hz=audio.high_hz, width_hz=MAPPING.band_hz, linear=True)
 
 
-def tuned(session: CountedSession, seed: int) -> xr.Dataset:
-    """tuning.nc of a session by default settings; calls stand for clips in its split."""
+def tuned(session: CountedSession, seed: int, *, speed_given: bool = False) -> xr.Dataset:
+    """tuning.nc of a session by default settings; calls stand for clips in its split.
+
+    `speed_given`: running speed is a covariate.
+    """
     calls, split = session.calls, Clips().split
     start_s, stop_s = (calls[name].to_numpy(float) for name in ("start_s", "stop_s"))
     roles, _ = affordable_splits(
@@ -53,7 +56,7 @@ def tuned(session: CountedSession, seed: int) -> xr.Dataset:
         session=NAME,
     )
     tuning = profile_calls(
-        session.neural,
+        session.neural.beside(session.speed) if speed_given else session.neural,
         calls,
         to_session=np.asarray,
         clip_start_s=start_s,

@@ -51,6 +51,7 @@ def profile_calls(
 
     def test(tester, bins, *names, song=located, nuisance=nuisance, **more):
         rates, enough = smoothed(units.counts[bins], units.valid[bins], sd_bins=SMOOTHING_SD_S / dt)
+        regressors = units.regressors.design[bins] if units.regressors else None
         return tester(
             song,
             rates,
@@ -61,16 +62,18 @@ def profile_calls(
             bin_width_s=dt,
             n_surrogates=options.n_surrogates,
             generator=options.generator("contours", *names),
+            regressors=regressors,
             **more,
         )
 
     found = test(band_selectivity, near, part=part, n_surrogates_fine=options.n_surrogates_fine)
     counts, valid = units.counts[near], units.valid[near]
+    regressors = units.regressors.design[near] if units.regressors else None
     curves = []
     for lag in (found.lag_a, found.lag):
         whole_lag = np.rint(lag).astype(int)
         response, gram, mean_count = bout_sums(
-            located, counts, valid, nuisance=nuisance, edges_hz=edges_hz, lag=whole_lag
+            located, counts, valid, nuisance=nuisance, edges_hz=edges_hz, lag=whole_lag, regressors=regressors
         )
         curves.append(Curves(response, gram, units.scale(mean_count)))
     controlled = {name: [] for name in CONTROLS}
@@ -144,10 +147,11 @@ def profile_playback(
     lags = options.lags(dt, step_s=LAG_STEP_S)
     shared = {"lags": lags, "bin_width_s": dt}
     shifts = control_shifts(len(part), bin_width_s=dt, n_shifts=2)
+    without = units.regressors.removed if units.regressors else without_drift
     found, responses, p_values = [], [], []
     for begin in range(0, len(units.unit_ids), PLAYBACK_UNITS_AT_ONCE):
         some = slice(begin, begin + PLAYBACK_UNITS_AT_ONCE)
-        firing = without_drift(units.counts[:, some], units.valid[:, some], bin_width_s=dt, shortest_period_s=SLOWEST_S)
+        firing = without(units.counts[:, some], units.valid[:, some], bin_width_s=dt, shortest_period_s=SLOWEST_S)
         one = playback.playback_selectivity(sound, firing, part, **shared)
         sums = [playback.block_sums(sound, firing, lag=lag, bin_width_s=dt) for lag in (one.lag_a, one.lag)]
         moved = [np.roll(side, shift, axis=0) for side in (firing, firing[::-1]) for shift in shifts]
@@ -216,4 +220,6 @@ def _modulation(units: Counts, envelope: np.ndarray, options: Options) -> Modula
         bin_width_s=dt,
         n_surrogates=options.n_surrogates_fine,
         control_shifts=control_shifts(rows.stop - rows.start, bin_width_s=dt, n_shifts=20),
+        regressors=units.regressors.at(rows) if units.regressors else None,
+        counted=units.kind == "spikes",
     )

@@ -9,6 +9,7 @@ from scipy import sparse
 from scipy.ndimage import gaussian_filter1d
 
 from pipeline.mapping.nulls import same_gaps
+from pipeline.mapping.regressors import orthonormal
 
 N_CONTOUR_POINTS = 64  # a contour is stored at this many points, so that it can be warped to any call's length
 N_SWEEPS = 3  # alternating projections; the removed effects overlap little
@@ -138,18 +139,26 @@ class Nuisance:
         self.members = [_membership(group) for group in self.groups]
         level = np.column_stack([calls.level_db, calls.level_db**2, calls.duration_s[calls.call]])
         level = (level - level.mean(axis=0)) / np.maximum(level.std(axis=0), 1e-9)
-        self.covariates = self._group_free(level.astype(np.float32), np.ones(len(level), np.float32))
+        self.level = self._group_free(level.astype(np.float32), np.ones(len(level), np.float32))
 
-    def remove(self, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        """`values` (n, n_series) without bout means, cell means and level; 0 where not `valid`, float32."""
-        gram = self.covariates.T @ self.covariates
+    def remove(self, values: np.ndarray, valid: np.ndarray, regressors: np.ndarray | None = None) -> np.ndarray:
+        """`values` (n, n_series) without bout means, cell means and level; 0 where not `valid`, float32.
+
+        `regressors` (n, n_columns), such as movement, are removed together with these.
+        """
+        gram = self.level.T @ self.level
         gram += 1e-6 * np.trace(gram) * np.eye(len(gram), dtype=gram.dtype) + 1e-9 * np.eye(len(gram))
         removed = np.empty(values.shape, np.float32)
         for rows, series in same_gaps(valid):
             weight = rows.astype(np.float32)
             every = len(series) == len(valid.T)
             left = self._group_free(values if every else values[:, series], weight)
-            left -= self.covariates @ np.linalg.solve(gram, self.covariates.T @ left).astype(np.float32)
+            if regressors is not None:
+                columns = np.hstack([self.level, self._group_free(regressors, weight)]) * weight[:, None]
+                basis = orthonormal(columns.astype(float)).astype(np.float32)
+                left -= basis @ (basis.T @ left)
+            else:
+                left -= self.level @ np.linalg.solve(gram, self.level.T @ left).astype(np.float32)
             left *= weight[:, None]
             if every:
                 return left

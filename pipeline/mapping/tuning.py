@@ -78,13 +78,15 @@ def band_selectivity(
     n_surrogates: int,
     n_surrogates_fine: int,
     generator: np.random.Generator,
+    regressors: np.ndarray | None = None,
     widths: tuple[int, ...] = WIDTHS,
 ) -> Selectivity:
     """Test every unit for a preference among pitches and read its tuning curves.
 
     `rates`, `valid` (n_bins, n_units): smoothed counts; `part` (n_bouts,) as of `bout_parts`; `lags` in bins (positive:
-    neurons follow). Statistic: maximum over lags and runs of `widths` adjacent bands of the z-scored sum, z from the
-    first-stage surrogates (leave-one-out for the surrogates themselves). Units with p <= 0.1 are tested again with
+    neurons follow); `regressors` (n_bins, n_columns): covariates that are removed with the nuisance.
+    Statistic: maximum over lags and runs of `widths` adjacent bands of the z-scored sum, z from the first-stage
+    surrogates (leave-one-out for the surrogates themselves). Units with p <= 0.1 are tested again with
     `n_surrogates_fine` fresh surrogates, unless that is 0.
     """
     sums, whole = BandSums(calls, edges_hz, part), BandSums(calls, edges_hz)
@@ -93,7 +95,7 @@ def band_selectivity(
     tested = sound_bins[2] * bin_width_s >= MIN_SOUND_S
     wide_tested = _tested(sound_bins, widths, bin_width_s)
     results = []
-    for response in _responses(calls, rates, valid, nuisance, lags):
+    for response in _responses(calls, rates, valid, nuisance, lags, regressors):
         (observed, drawn), wide = _scores(sums, bands, response, widths)
         first = _first_stage(*wide, wide_tested)
         p, p_floor = first.p, np.full(len(first.p), 1 / (1 + n_surrogates))
@@ -117,6 +119,7 @@ def band_p(
     bin_width_s: float,
     n_surrogates: int,
     generator: np.random.Generator,
+    regressors: np.ndarray | None = None,
 ) -> np.ndarray:
     """The p values (n_units,) alone of the first stage of `band_selectivity`."""
     sums = BandSums(calls, edges_hz)
@@ -124,7 +127,7 @@ def band_p(
     tested = _tested(sums.sizes(sums.bands())[0], WIDTHS, bin_width_s)
     found = [
         _first_stage(*_scores(sums, bands, response, WIDTHS)[1], tested).p
-        for response in _responses(calls, rates, valid, nuisance, lags)
+        for response in _responses(calls, rates, valid, nuisance, lags, regressors)
     ]
     return np.concatenate(found)
 
@@ -134,15 +137,19 @@ def _tested(sound_bins, widths, bin_width_s) -> np.ndarray:
     return over_windows(sound_bins[-1:], widths)[0] * bin_width_s >= MIN_SOUND_S
 
 
-def _responses(calls, rates, valid, nuisance, lags) -> Iterator[np.ndarray]:
+def _responses(calls, rates, valid, nuisance, lags, regressors) -> Iterator[np.ndarray]:
     """Responses without nuisance, (n_lags, n, n_units), of some units at a time."""
     for begin in range(0, rates.shape[1], UNITS_AT_ONCE):
         units = slice(begin, begin + UNITS_AT_ONCE)
         some, some_valid = np.ascontiguousarray(rates[:, units]), np.ascontiguousarray(valid[:, units])
         response = np.empty((len(lags), len(calls.bin), some.shape[1]), np.float32)
         for at_lag, lag in zip(response, lags, strict=True):
-            at_lag[:] = nuisance.remove(*lagged(some, some_valid, calls.bin, lag))
+            at_lag[:] = nuisance.remove(*lagged(some, some_valid, calls.bin, lag), _lagged(regressors, calls.bin, lag))
         yield response
+
+
+def _lagged(regressors: np.ndarray | None, bins: np.ndarray, lag: int) -> np.ndarray | None:
+    return None if regressors is None else regressors[np.clip(bins + lag, 0, len(regressors) - 1)]
 
 
 def _scores(sums: BandSums, bands: np.ndarray, response: np.ndarray, widths: tuple[int, ...]):
@@ -234,7 +241,14 @@ def refined_lag(z: np.ndarray, lags: np.ndarray) -> np.ndarray:
 
 
 def bout_sums(
-    calls: CallBins, counts: np.ndarray, valid: np.ndarray, *, nuisance: Nuisance, edges_hz: np.ndarray, lag: np.ndarray
+    calls: CallBins,
+    counts: np.ndarray,
+    valid: np.ndarray,
+    *,
+    nuisance: Nuisance,
+    edges_hz: np.ndarray,
+    lag: np.ndarray,
+    regressors: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What tuning curves are estimated from, per bout, each unit at its own `lag` (n_units,) in bins (whole numbers).
 
@@ -247,7 +261,8 @@ def bout_sums(
     n_bands = len(edges_hz) - 1
     band = BandSums(calls, edges_hz).bands()[0]
     design = np.eye(n_bands + 1, dtype=np.float32)[band]
-    design = nuisance.remove(design, np.ones_like(design, bool))
+    # covariates as they are without a lag: one design serves units of all lags
+    design = nuisance.remove(design, np.ones_like(design, bool), _lagged(regressors, calls.bin, 0))
     starts = np.searchsorted(calls.bout, np.arange(len(calls.bout_id)))
     stops = np.append(starts[1:], len(calls.bout))
     spans = list(zip(starts, stops, strict=True))
@@ -258,7 +273,7 @@ def bout_sums(
         units = np.flatnonzero(lag == value)
         raw, ok = lagged(counts[:, units], valid[:, units], calls.bin, value)
         mean_count[units] = (raw * ok).sum(axis=0) / np.maximum(ok.sum(axis=0), 1)
-        response = nuisance.remove(raw, ok)
+        response = nuisance.remove(raw, ok, _lagged(regressors, calls.bin, value))
         for product, (a, b) in zip(products, spans, strict=True):
             product[units] = response[a:b].T @ design[a:b]
     return products, gram.reshape(len(spans), n_bands + 1, n_bands + 1), mean_count

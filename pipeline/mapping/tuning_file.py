@@ -1,13 +1,15 @@
 """tuning.nc: what the tests and curves of a session's units look like as labelled arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pipeline.covariates import Covariates
 from pipeline.mapping.bands import peak_bands
 from pipeline.mapping.controls import CONTROLS, LEVELS, fractions
+from pipeline.mapping.regressors import Regressors
 from pipeline.mapping.tuning import PARTS, Selectivity, gains
 from pipeline.mapping.vocal import Modulation
 from pipeline.seeds import numpy_generator
@@ -27,6 +29,7 @@ class Counts:
     """Counts on the grid of a session: `counts`, `valid` (n_bins, n_units); `start_s` (n_bins,) session s.
 
     `kind`: "spikes", or "traces", which are 0 where they are not valid, less their mean, in their SDs.
+    `regressors`: covariates that the tests take out; None: there are none.
     """
 
     counts: np.ndarray
@@ -35,6 +38,7 @@ class Counts:
     bin_width_s: float
     unit_ids: list[str]
     kind: str = "spikes"
+    regressors: Regressors | None = None
 
     @property
     def mean(self) -> np.ndarray:
@@ -59,6 +63,11 @@ class Counts:
             unit_ids=[str(unit) for unit in grid["unit"].values],
             kind=str(grid.attrs["kind"]),
         )
+
+    def beside(self, covariates: Covariates) -> "Counts":
+        """The same with covariates; bins in which these are not all known are not valid."""
+        regressors = Regressors.of(covariates, start_s=self.start_s)
+        return replace(self, valid=self.valid & regressors.known[:, None], regressors=regressors)
 
     def scale(self, mean_count: np.ndarray) -> np.ndarray:
         """What a response (n_units,) is read relative to: the mean count, or the SD that traces are in."""
@@ -162,6 +171,8 @@ def tuning_dataset(
     z = np.where(tested, found.z, np.nan)
     fraction, se, n = fractions({"vocal": modulation.controls, "band": controlled})
     unit_part_band = ("part", "unit", "band")
+    names = units.regressors.names if units.regressors else []
+    removed = f"; covariates removed: {', '.join(names)}" if names else ""
     n_spikes = units.counts.sum(axis=0, where=units.valid) if units.kind == "spikes" else np.full(n_units, np.nan)
     return xr.Dataset(
         {
@@ -209,8 +220,9 @@ def tuning_dataset(
         attrs={
             "session": options.session,
             "method": method,
-            "null_vocal": NULL_VOCAL,
-            "null_band": NULLS[method],
+            "null_vocal": NULL_VOCAL + removed,
+            "null_band": NULLS[method] + removed,
+            "covariates": "; ".join(names),
             "bin_width_s": dt,
             "n_calls": n_calls,
             "n_bouts": len(spans),

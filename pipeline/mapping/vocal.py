@@ -12,9 +12,11 @@ from pipeline.mapping.nulls import (
     shift_candidates,
     without_drift,
 )
+from pipeline.mapping.regressors import Regressors, apart
 
 SLOWEST_S = 60.0  # slower than this is drift: a habituating song and drifting units would pass for a link
 SHORTEST_SHIFT_S = 5.0
+LEAST_RATE = 0.1  # of the mean; a straight line on covariates may predict less than nothing
 UNITS_AT_ONCE = 16  # bounds memory: a dozen arrays of n_bins x UNITS_AT_ONCE x 8 bytes
 
 
@@ -42,6 +44,8 @@ def vocal_modulation(
     bin_width_s: float,
     n_surrogates: int,
     control_shifts: np.ndarray,
+    regressors: Regressors | None = None,
+    counted: bool = True,
 ) -> Modulation:
     """Deviance that the sound's `envelope` (n_bins,) explains in `counts` (n_bins, n_units) beyond slow drift.
 
@@ -50,10 +54,18 @@ def vocal_modulation(
     cosines of period >= 60 s removed from both sides; its maximum over `lags` (bins; positive: neurons follow) is
     compared with that at circular shifts of at least 5 s, which keep both sides' autocorrelation.
     `control_shifts` (bins): the counts, as they are and reversed in time, are shifted by as much before the test.
+
+    Covariates among the `regressors` (known in all valid bins) are removed from both sides, with the drift. What is
+    left of the envelope is largest where they say that there may be sound, and of spikes where they say that there may
+    be many; so the rate is then the one that drift and covariates predict, bin by bin, if `counted` (not for traces).
     """
     n_bins = fft.next_fast_len(len(envelope), real=True)  # the bins beyond the end are missing
     drift = {"bin_width_s": bin_width_s, "shortest_period_s": SLOWEST_S}
-    sounding = _longer(without_drift(envelope[:, None], np.ones((len(envelope), 1), bool), **drift), n_bins)[:, 0]
+    known = regressors.known if regressors else np.ones(len(envelope), bool)
+    sounding = without_drift(envelope[:, None], known[:, None], **drift)
+    if regressors:
+        sounding = apart(sounding, regressors.basis(known, **drift))
+    sounding = _longer(sounding, n_bins)[:, 0]
     loud = sounding**2
     margin = int(lags.max(initial=0)) + 1
     shortest = int(min(SHORTEST_SHIFT_S / bin_width_s, n_bins / 4)) + margin
@@ -63,23 +75,30 @@ def vocal_modulation(
     p, reversed_p = np.empty((len(unshifted), n_units)), np.empty((len(shifted), n_units))
     statistic, best = np.empty(n_units), np.empty(n_units, int)
 
-    def gains(series, observed, units):
-        """Gain at every circular shift, shape (n_bins, n_units)."""
-        # sum of e^2 over the bins that are observed at each shift
-        overlap = correlations_at_shifts(loud, _longer(observed[:, None].astype(float), n_bins))
+    def gains(series, weights, units):
+        """Gain at every circular shift, shape (n_bins, n_units); `weights` (n_bins, n_units) or (n_bins, 1)."""
+        # sum of e^2 over the bins that are observed at each shift, in which the rate may be more or less than its mean
+        overlap = correlations_at_shifts(loud, _longer(weights, n_bins))
         power = 2 * np.maximum(scale[units], 1e-9) * np.maximum(overlap, 0.1 * loud.sum() + 1e-12)
         gain = correlations_at_shifts(sounding, _longer(series, n_bins))
         return np.divide(np.square(gain, out=gain), power, out=gain)
 
     for observed, alike in same_gaps(valid):
+        basis = regressors.basis(observed, **drift) if regressors else None
         for units in np.split(alike, range(UNITS_AT_ONCE, len(alike), UNITS_AT_ONCE)):
             firing = without_drift(counts[:, units], observed[:, None], **drift)
-            gain = gains(firing, observed, units)
+            weights = observed[:, None].astype(float)
+            if basis is not None:
+                firing = apart(firing, basis)
+                if counted:
+                    predicted = (counts[:, units] - firing) / np.maximum(scale[units], 1e-9)
+                    weights = weights * np.maximum(predicted, LEAST_RATE)
+            gain = gains(firing, weights, units)
             null = maximum_over_lags(gain, shifts, lags)
             p[:, units] = _ranks(null, maximum_over_lags(gain, unshifted, lags))
             at_lags = gain[lags % n_bins]  # (n_lags, n_units)
             statistic[units], best[units] = at_lags.max(axis=0), at_lags.argmax(axis=0)
-            gain = gains(firing[::-1], observed[::-1], units)
+            gain = gains(firing[::-1], weights[::-1], units)
             null = maximum_over_lags(gain, shifts, lags)
             reversed_p[:, units] = _ranks(null, maximum_over_lags(gain, shifted, lags))
     silent = (scale == 0) | (len(shifts) < 19) | (sounding.std() == 0)

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from pipeline.covariates import Covariates
 from pipeline.errors import InputError
 from pipeline.mapping.tuning_file import Counts
 from pipeline.seeds import numpy_generator
 from pipeline.simulation.detected import detected_calls
 from pipeline.simulation.firing import Heard, draw_counts
 from pipeline.simulation.movement import SPEED_RATE_HZ, running_speed
+from pipeline.simulation.nwb_file import SPEED_SERIES
 from pipeline.simulation.plan import Plan, draw_cast
 from pipeline.simulation.truth import unit_truth
 
@@ -20,13 +22,13 @@ class CountedSession:
     """A session whose audio and session clocks are equal.
 
     `neural`: counts from time 0, (n_bins, n_units), all valid; `calls`: as the detector measures them, like
-    calls.parquet; `units`: by unit_id, as in truth.json; `speed_m_s`: running speed in each bin, (n_bins,).
+    calls.parquet; `units`: by unit_id, as in truth.json; `speed`: running speed, as in covariates.nc.
     """
 
     neural: Counts
     calls: pd.DataFrame
     units: dict[str, dict]
-    speed_m_s: np.ndarray
+    speed: Covariates
 
 
 def simulate_counts(name: str, *, seed: int, plan: Plan, bin_width_s: float) -> CountedSession:
@@ -63,10 +65,11 @@ def simulate_counts(name: str, *, seed: int, plan: Plan, bin_width_s: float) -> 
     counts = np.array(counts, np.uint16).reshape(-1, n_bins).T.copy()
     start_s = bin_width_s * np.arange(n_bins)
     sample_s = np.arange(len(speed_m_s)) / SPEED_RATE_HZ
+    speed = np.interp(start_s + bin_width_s / 2, sample_s, speed_m_s).astype(np.float32)
     units = {f"{name}|units|{row}": unit_truth(unit, plan) for row, unit in enumerate(cast.units)}
     return CountedSession(
         neural=Counts(counts, np.ones(counts.shape, bool), start_s, bin_width_s, list(units)),
         calls=detected_calls(cast.all_calls, noise_db=plan.noise_db, generator=numpy_generator(seed, name, "detector")),
         units=units,
-        speed_m_s=np.interp(start_s + bin_width_s / 2, sample_s, speed_m_s),
+        speed=Covariates([SPEED_SERIES.rsplit("/", 1)[-1]], ["m/s"], speed[:, None], start_s, bin_width_s),
     )

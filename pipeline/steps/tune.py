@@ -1,6 +1,7 @@
 """Test and describe each unit's tuning to the sounds of a session, without a model."""
 
 from pipeline.clock import Clock
+from pipeline.covariates import read_covariates
 from pipeline.mapping.bands import band_grid_hz
 from pipeline.mapping.playback import band_power_on_bins
 from pipeline.mapping.profile import profile_calls, profile_none, profile_playback
@@ -20,6 +21,7 @@ def add_arguments(parser):
     parser.add_argument("--units", required=True, help="units.parquet of the session")
     parser.add_argument("--clips", required=True, help="clips.nc of the session, for its split")
     parser.add_argument("--other", nargs="?", help="calls.parquet of another session, for a control")
+    parser.add_argument("--covariates", nargs="?", help="covariates.nc of the session, to be partialled out")
     parser.add_argument("--out", required=True, help="tuning.nc to write")
 
 
@@ -30,6 +32,8 @@ def run(args, config):
         grid = dataset.load()
     clock = Clock.from_dataset(grid)
     units = Counts.of(grid)
+    if args.covariates:
+        units = units.beside(read_covariates(args.covariates))
     options = Options(
         n_surrogates=settings.n_surrogates,
         n_surrogates_fine=settings.n_surrogates_fine,

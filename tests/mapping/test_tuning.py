@@ -140,7 +140,7 @@ def test_curves_are_least_squares_with_bouts_and_cells_as_regressors(planted):
     )
     centres = np.searchsorted(EDGES_HZ, bins.contour_hz[bins.call, bins.position], side="right") - 1
     design = np.concatenate(
-        [np.eye(21)[centres], *[np.eye(g.max() + 1)[g] for g in nuisance.groups], nuisance.covariates], axis=1
+        [np.eye(21)[centres], *[np.eye(g.max() + 1)[g] for g in nuisance.groups], nuisance.level], axis=1
     )
     counts = planted.counts[bins.bin + 3]
     expected = np.linalg.lstsq(design, counts, rcond=None)[0][:20]

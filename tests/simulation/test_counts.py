@@ -50,7 +50,7 @@ def test_same_songs_and_units_as_in_the_files(tmp_path):
     }
     assert counted.neural.unit_ids == list(truth["units"]) and counted.neural.counts.shape == (2000, 13)
     np.testing.assert_allclose(counted.calls["start_s"], [call["start_s"] for call in truth["calls"]], atol=0.003)
-    assert len(counted.speed_m_s) == 2000
+    assert counted.speed.values.shape == (2000, 1)
 
 
 def test_a_seed_fixes_the_session():

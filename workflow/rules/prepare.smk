@@ -200,6 +200,7 @@ rule tune:
         units="results/prepared/{session}/units.parquet",
         clips="results/prepared/{session}/clips.nc",
         other=calls_of_another,
+        covariates=covariates_of,
     output:
         "results/prepared/{session}/tuning.nc",
     log:
@@ -218,5 +219,5 @@ rule tune:
     shell:
         "duet tune --config {params.settings:q} --sheet {input.sheet:q} --session {wildcards.session:q} "
         "--spectrogram {input.spectrogram:q} --calls {input.calls:q} --counts {input.counts:q} "
-        "--units {input.units:q} --clips {input.clips:q} --other {input.other:q} --out {output:q} > {log:q} 2>&1 "
-        "|| shown {log:q}"
+        "--units {input.units:q} --clips {input.clips:q} --other {input.other:q} "
+        "--covariates {input.covariates:q} --out {output:q} > {log:q} 2>&1 || shown {log:q}"
