@@ -1,6 +1,7 @@
 rule baselines:
     input:
-        every_session("clips.nc"),
+        clips=every_session("clips.nc"),
+        truth=TRUTH or [],
     output:
         "results/models/baselines/metrics.parquet",
     log:
@@ -16,14 +17,17 @@ rule baselines:
     params:
         settings=choices("baselines"),
         code=code("baselines"),
+        truth=["--truth", TRUTH] if TRUTH else [],
     shell:
-        "duet baselines --config {params.settings:q} --clips {input:q} --out {output:q} > {log:q} 2>&1 || shown {log:q}"
+        "duet baselines --config {params.settings:q} --clips {input.clips:q} {params.truth:q} --out {output:q} "
+        "> {log:q} 2>&1 || shown {log:q}"
 
 
 rule evaluate:
     input:
         model="results/models/{family}-k{latent_dim}/seed{seed}/model.pt",
         clips=every_session("clips.nc"),
+        truth=TRUTH or [],
     output:
         metrics="results/models/{family}-k{latent_dim}/seed{seed}/metrics.parquet",
         traversal="results/models/{family}-k{latent_dim}/seed{seed}/traversal.nc",
@@ -41,7 +45,8 @@ rule evaluate:
     params:
         settings=choices("evaluate"),
         code=code("evaluate"),
+        truth=["--truth", TRUTH] if TRUTH else [],
     shell:
-        "duet evaluate --config {params.settings:q} --model {input.model:q} --clips {input.clips:q} "
+        "duet evaluate --config {params.settings:q} --model {input.model:q} --clips {input.clips:q} {params.truth:q} "
         "--out {output.metrics:q} --traversal-out {output.traversal:q} --examples-out {output.examples:q} "
         "> {log:q} 2>&1 || shown {log:q}"
