@@ -1,6 +1,6 @@
 """All scores of one trained model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,8 +12,10 @@ from pipeline.evaluation.factorisation import disentanglement_scores, sensitivit
 from pipeline.evaluation.factors import known_clips
 from pipeline.evaluation.generation import coherence_scores
 from pipeline.evaluation.heldout import SPLITS, held_out, with_modalities
+from pipeline.evaluation.identifiability import identifiability_scores
 from pipeline.evaluation.likelihood import likelihood_scores
 from pipeline.evaluation.metrics import Metrics
+from pipeline.evaluation.planted import Song
 from pipeline.evaluation.reconstruction import prediction_scores
 from pipeline.evaluation.synergy import decoding_scores
 from pipeline.evaluation.traversal import aggregate_posterior
@@ -29,11 +31,12 @@ def model_metrics(
     n_clips: int,
     chunk_s: float,
     min_peak_db: float,
+    songs: Mapping[str, Song] | None = None,
 ) -> Metrics:
-    """Predictions, likelihoods, generation, synergy and factorisation of a model, on held-out clips of every session.
+    """Predictions, likelihoods, generation, synergy, factorisation and identifiability of a model, on held-out clips.
 
     n_samples: posterior samples a clip. n_clips: clips a session and split at most for reconstruction and
-    log-likelihoods. chunk_s, min_peak_db: see `held_out`.
+    log-likelihoods. chunk_s, min_peak_db: see `held_out`. songs: of simulated sessions, by name.
 
     Raises InputError where clips do not fit the model.
     """
@@ -58,7 +61,8 @@ def model_metrics(
             for scores in (prediction_scores, likelihood_scores):
                 generator = torch_generator(loaded.seed, scores.__name__, session.session, split)
                 scores(loaded.model, metrics, generator=generator, **common)
-        latent_scores(loaded, metrics, session, modalities=modalities, sd=sd, chunk_s=chunk_s, min_peak_db=min_peak_db)
+        factors = {"min_peak_db": min_peak_db, "song": (songs or {}).get(session.session)}
+        latent_scores(loaded, metrics, session, modalities=modalities, sd=sd, chunk_s=chunk_s, **factors)
     return metrics
 
 
@@ -71,19 +75,22 @@ def latent_scores(
     sd: Tensor | None,
     chunk_s: float,
     min_peak_db: float,
+    song: Song | None,
 ) -> None:
-    """What the latents carry and generate in one session: decoding, coherence, sensitivities, MIG and SAP.
+    """What the latents carry and generate in one session: decoding and identifiability, coherence, sensitivities, gaps.
 
     modalities: those that the model decodes for this session. sd: of the aggregate posterior, (n_latents,); None where
-    the model's modalities share no latents.
+    the model's modalities share no latents. song: of a simulated session.
     """
     model = loaded.model
-    known = known_clips(session, modalities=modalities, min_peak_db=min_peak_db, chunk_s=chunk_s)
+    known = known_clips(session, modalities=modalities, min_peak_db=min_peak_db, chunk_s=chunk_s, song=song)
     if known is not None:
         means = decoding_scores(model, metrics, known, modalities=modalities)
+        for given, z in means.items():
+            identifiability_scores(metrics, known, z, given=given)
         given = "+".join(modalities)
         if given in means:
-            disentanglement_scores(metrics, known, means[given], given=given)
+            disentanglement_scores(metrics, known, means[given]["test"], given=given)
     if sd is None or len(modalities) < 2:
         return
     if known is not None:

@@ -32,11 +32,11 @@ def posterior_means(model: MultimodalVAE, batch: Batch, given: Collection[str]) 
 
 def decoding_scores(
     model: MultimodalVAE, metrics: Metrics, known: KnownClips, *, modalities: tuple[str, ...]
-) -> dict[str, np.ndarray]:
+) -> dict[str, dict[str, np.ndarray]]:
     """Add `decoding` of each known factor from each posterior, and `decoding_synergy`: both less the better one.
 
     Explained variance on the test clips of a fit on the training clips; which of the two alone is better is decided on
-    the validation clips. Returns the test clips' posterior means by what is given, joined by `+`.
+    the validation clips. Returns the clips' posterior means by what is given, joined by `+`, and by split.
     """
     batches = {split: to_batch(clips) for split, clips in known.clips.items()}
     factors = [name for name in FACTORS if known.usable(name)]
@@ -46,7 +46,7 @@ def decoding_scores(
     for names in possible_givens(model, modalities):
         given = "+".join(names)
         z = {split: posterior_means(model, batch, names) for split, batch in batches.items()}
-        means[given] = z["test"]
+        means[given] = z
         if not factors:
             continue
         readout = fit_readout(z, {s: {f: found[f] for f in factors} for s, found in known.factors.items()})
