@@ -38,6 +38,7 @@ PLAIN = {
 ALL_METRICS = {
     "bits_per_spike", "explained_variance", "peak_frequency_error", "kl", "sensitivity", "factorisation",
     "joint_coherence", "decoding", "decoding_synergy", "mig", "sap",
+    "identifiability:linear", "identifiability:nonlinear",
     *(f"log_likelihood:{name}" for name in ("marginal", "joint", "conditional", "predictive", "synergy")),
 }  # fmt: skip
 
@@ -69,7 +70,8 @@ def present(clips, *wanted):
 
 def scored(table):
     """(target, given) of the rows of predictions, likelihoods and KL."""
-    rows = table[~table["metric"].isin(["decoding", "decoding_synergy", "mig", "sap"])]
+    of_factors = ["decoding", "decoding_synergy", "mig", "sap", "identifiability:linear", "identifiability:nonlinear"]
+    rows = table[~table["metric"].isin(of_factors)]
     return set(zip(rows["target"], rows["given"], strict=True))
 
 
@@ -96,6 +98,8 @@ def test_every_direction_is_scored_on_both_splits(build, two):
         (factor, given) for factor in factors[:2] for given in ("prior", "real", "shuffled")
     }
     assert pairs(table, "decoding") == {(factor, given) for factor in factors for given in givens}
+    assert pairs(table, "identifiability:linear") == pairs(table, "identifiability:nonlinear")
+    assert pairs(table, "identifiability:linear") == pairs(table, "decoding")  # no truth: nothing planted
     whole = {(factor, "audio+neural") for factor in factors}
     assert pairs(table, "decoding_synergy") == pairs(table, "mig") == pairs(table, "sap") == whole
     assert pairs(table, "factorisation") == {("", "audio+neural")}
@@ -218,7 +222,15 @@ def test_the_steps_write_their_tables(build, two, tmp_path):
         paths.append(str(tmp_path / f"{clips.session}.nc"))
         write_dataset(as_dataset(clips), paths[-1])
     config = json.dumps({"evaluation": {"n_samples": 4, "n_clips": 10}})
-    arguments = ["--config", config, "--clips", *paths, "--out"]
+    generator = np.random.default_rng(0)
+    names = ("mean_hz", "level_db", "pressure_pa", "length_m")
+    calls = [
+        {"start_s": at_s, "stop_s": at_s + 0.15, **dict(zip(names, generator.uniform(1, 2, 4), strict=True))}
+        for at_s in two[0].start_s
+    ]
+    truth = {"sessions": {"a": {"offset_s": 0.0, "drift_ppm": 0.0, "calls": calls}}}  # of one of the two sessions
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    arguments = ["--config", config, "--clips", *paths, "--truth", str(tmp_path / "truth.json"), "--out"]
     metrics, traversal = str(tmp_path / "metrics.parquet"), str(tmp_path / "traversal.nc")
     examples = str(tmp_path / "examples.nc")
     model = ["--model", str(tmp_path / "model.pt"), "--traversal-out", traversal, "--examples-out", examples]
@@ -226,7 +238,15 @@ def test_the_steps_write_their_tables(build, two, tmp_path):
     assert main(["baselines", *arguments, str(tmp_path / "baselines.parquet")]) == 0
     scored, simple = read_table(metrics), read_table(tmp_path / "baselines.parquet")
     assert list(scored.columns) == list(simple.columns)
-    assert set(simple["objective"]) > {"baseline:mean", "baseline:ridge", "baseline:poisson_glm"}
+    assert set(simple["objective"]) > {
+        "baseline:mean",
+        "baseline:ridge",
+        "baseline:poisson_glm",
+        "baseline:exact_sound",
+    }
+    for table in (scored, simple[simple["objective"] == "baseline:data"]):
+        planted = table[table["target"].isin(["planted_pitch", "pressure", "length"])]
+        assert set(planted["session"]) == {"a"} and planted.groupby(["given", "metric"]).size().eq(3).all()
     with xr.open_dataset(traversal, engine="h5netcdf") as written:
         assert list(written["unit"].values) == two[0].unit_ids + two[1].unit_ids
     with xr.open_dataset(examples, engine="h5netcdf") as written:
