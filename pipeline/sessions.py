@@ -45,6 +45,12 @@ class Session:
     def has_audio(self) -> bool:
         return bool(self.audio) or self.audio_series is not None
 
+    @property
+    def annotated_on_nwb_clock(self) -> bool:
+        """Whether the annotations are a table in an NWB file, whose clock is not that of the sound."""
+        inside = self.annotations is not None and split_annotations(self.annotations)[0].suffix == ".nwb"
+        return inside and sync_kind(self.sync) != "none"
+
 
 def read_sessions(sheet: str | Path, *, must_exist: bool = True) -> list[Session]:
     """All sessions of a sheet, in its order.
@@ -210,16 +216,6 @@ def _read_row(row: dict[str, str], *, sheet: Path, line: int) -> tuple[Session, 
                 mend="give both audio and nwb, or leave sync empty",
             )
         )
-    annotations = row.get("annotations", "")
-    if sync_kind(sync) != "none" and re.search(r"\.nwb(:/.*)?$", annotations):
-        problems.append(
-            InputError(
-                "annotations inside an NWB file are on its clock, but this session has two",
-                where=where,
-                found=f"annotations {annotations}, sync {sync}",
-                mend="export the calls to a CSV (start_s, stop_s) on the audio clock",
-            )
-        )
     covariates, covariates_problem = _read_covariates(row.get("covariates", ""), nwb=nwb, sheet=sheet, where=where)
     session = Session(
         name=name,
@@ -234,6 +230,15 @@ def _read_row(row: dict[str, str], *, sheet: Path, line: int) -> tuple[Session, 
         audio_listing=listing,
         covariates=covariates,
     )
+    if session.annotated_on_nwb_clock and split_annotations(session.annotations)[0] != session.nwb:
+        problems.append(
+            InputError(
+                "annotations: this NWB file is not the session's, and sync does not tell its clock",
+                where=where,
+                found=f"annotations {session.annotations}, nwb {session.nwb}",
+                mend="export the calls to a CSV (start_s, stop_s) on the audio clock",
+            )
+        )
     return session, problems + sync_problem + covariates_problem
 
 
@@ -265,7 +270,9 @@ def _read_covariates(
         problems.append(InputError("covariates: no path in an NWB file", where=where, found=text, allowed=allowed))
     if len(set(entries)) < len(entries):
         problems.append(InputError("covariates: an entry twice", where=where, found=text))
-    return tuple(entry if entry in inside else _resolve(entry, sheet) for entry in entries), problems
+    if problems:
+        return (), problems
+    return tuple(entry if entry in inside else _resolve(entry, sheet) for entry in entries), []
 
 
 def _resolve(text: str, sheet: Path) -> Path | None:

@@ -254,7 +254,10 @@ def test_annotations_may_be_a_table_in_an_nwb_file(write, tmp_path):
     assert "annotations: no such file" in message(sheet)
 
 
-def test_annotations_on_the_nwb_clock_need_one_clock(write):
+def test_annotations_inside_the_nwb_file_are_on_its_clock(write):
     for cell in ("lab.nwb", "lab.nwb:/intervals/calls"):
-        sheet = write(f"s1\tanna\ta.wav\tlab.nwb\t0.5\t{cell}", files=["a.wav", "lab.nwb"])
-        assert "this session has two" in message(sheet)
+        for sync, apart in (("0.5", True), ("", False)):
+            sheet = write(f"s1\tanna\ta.wav\tlab.nwb\t{sync}\t{cell}", files=["a.wav", "lab.nwb"])
+            assert read_sessions(sheet)[0].annotated_on_nwb_clock == apart
+    sheet = write("s1\tanna\ta.wav\tlab.nwb\t0.5\tother.nwb", files=["a.wav", "lab.nwb", "other.nwb"])
+    assert "sync does not tell its clock" in message(sheet)

@@ -6,8 +6,10 @@ from pipeline.audio.features import measure_calls, write_calls
 from pipeline.audio.recording import open_session
 from pipeline.audio.scan import Scan
 from pipeline.audio.spectrogram_file import open_spectrogram
+from pipeline.clock import Clock
 from pipeline.errors import InputError
 from pipeline.sessions import find_session
+from pipeline.storage import read_dataset
 
 SETTINGS = ("audio", "calls")
 
@@ -16,6 +18,7 @@ def add_arguments(parser):
     parser.add_argument("--sheet", required=True, help="sessions sheet (TSV)")
     parser.add_argument("--session", required=True, help="name of the session in the sheet")
     parser.add_argument("--spectrogram", required=True, help="spectrogram.nc of the session")
+    parser.add_argument("--counts", nargs="?", help="counts.nc: the clock of annotations that lie in the NWB file")
     parser.add_argument("--out", required=True, help="calls.parquet to write")
 
 
@@ -41,7 +44,10 @@ def run(args, config):
             )
             if session.annotations is not None:
                 start_s, stop_s, labels = read_annotations(
-                    session.annotations, audio_start_s=spectrogram.start_s, audio_stop_s=spectrogram.stop_s
+                    session.annotations,
+                    audio_start_s=spectrogram.start_s,
+                    audio_stop_s=spectrogram.stop_s,
+                    clock=annotations_clock(session, args),
                 )
                 found = zip(start_s.tolist(), stop_s.tolist(), labels, strict=True)
             else:
@@ -56,3 +62,14 @@ def run(args, config):
                 found = ((start_s, stop_s, "") for start_s, stop_s in spans)
             table = measure_calls(scan, found, spectrogram=spectrogram, bout_gap_s=calls.bout_gap_s)
     write_calls(table, args.out)
+
+
+def annotations_clock(session, args):
+    """The clock of annotations that are not on that of the sound, else None."""
+    if not session.annotated_on_nwb_clock:
+        return None
+    if args.counts is None:
+        where = f"{args.sheet}, session {session.name}"
+        raise InputError("these annotations are on the clock of the NWB file", where=where, mend="give --counts, too")
+    with read_dataset(args.counts) as counts:
+        return Clock.from_dataset(counts)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.audio.annotations import read_annotations, read_calls
+from pipeline.clock import shifted_clock
 from pipeline.errors import InputError, InputErrors
 
 AMVOC = Path(__file__).resolve().parents[2].parent / "shared/data/usv/amvoc"
@@ -142,6 +143,15 @@ def test_nwb_intervals(nwb_file):
         _same(read_annotations(path, audio_start_s=0, audio_stop_s=10), TIMES_S, ["up", "down"])
     trials = read_annotations(f"{nwb_file}:/intervals/trials", audio_start_s=0, audio_stop_s=10)
     _same(trials, [(0, 9)])
+
+
+def test_nwb_intervals_on_a_clock_of_their_own(nwb_file):
+    clock = shifted_clock(-3.0, source="test")  # session = audio - 3 s
+    found = read_annotations(f"{nwb_file}:/intervals/USVs", audio_start_s=4.4, audio_stop_s=10, clock=clock)
+    _same(found, [(start_s + 3, stop_s + 3) for start_s, stop_s in TIMES_S], ["up", "down"])
+    told = r"start 2.0, stop 2.5\s+allowed: numbers of seconds, -3 <= start < stop <= -0.8"
+    with pytest.raises(InputError, match=told):
+        read_annotations(f"{nwb_file}:/intervals/USVs", audio_start_s=0, audio_stop_s=2.2, clock=clock)
 
 
 def test_nwb_intervals_that_cannot_be_told_apart_or_read(nwb_file):

@@ -118,6 +118,12 @@ def calls_of_another(wildcards) -> list[str]:
     return [f"results/prepared/{name}/calls.parquet" for name in following[:1]]
 
 
+def clock_of_labels(wildcards) -> list[str]:
+    """The file with the session's clock, where its annotations are not on that of the sound."""
+    apart = sessions[wildcards.session].annotated_on_nwb_clock
+    return [f"results/prepared/{wildcards.session}/counts.nc"] if apart else []
+
+
 def rows() -> list[list[str]]:
     return [[s.name, s.subject, s.condition] for s in sessions.values()]
 

@@ -56,6 +56,7 @@ rule calls:
         sheet=ancient(SHEET),
         sound=sound,
         labels=labels,
+        clock=clock_of_labels,
         spectrogram="results/prepared/{session}/spectrogram.nc",
     output:
         "results/prepared/{session}/calls.parquet",
@@ -75,7 +76,7 @@ rule calls:
         row=row("audio", "audio_start_s", "audio_series", "annotations"),
     shell:
         "duet calls --config {params.settings:q} --sheet {input.sheet:q} --session {wildcards.session:q} "
-        "--spectrogram {input.spectrogram:q} --out {output:q} > {log:q} 2>&1 || shown {log:q}"
+        "--spectrogram {input.spectrogram:q} --counts {input.clock:q} --out {output:q} > {log:q} 2>&1 || shown {log:q}"
 
 
 rule bin:

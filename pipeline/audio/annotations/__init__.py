@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.audio.annotations.layouts import LAYOUTS, LEVELS, WITHOUT_HEADER, Columns, Table, find_columns, number
+from pipeline.clock import Clock
 from pipeline.discovery import load, names_in
 from pipeline.errors import InputError, InputErrors, nearest
 from pipeline.sessions import split_annotations
@@ -31,9 +32,11 @@ class Calls:
 
 
 def read_annotations(
-    path: str | Path, *, audio_start_s: float, audio_stop_s: float
+    path: str | Path, *, audio_start_s: float, audio_stop_s: float, clock: Clock | None = None
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Read calls from a file of any known layout; `file.nwb:/intervals/NAME` names a table in an NWB file.
+
+    clock: from the session's clock, where the times are on it, to that of the audio.
 
     Returns start and stop, s on the audio clock, each of shape (n_calls,), and labels, all sorted by start.
 
@@ -41,13 +44,17 @@ def read_annotations(
     it starts or lies outside the audio, `audio_start_s` to `audio_stop_s`. Warns of a table without calls and of
     calls that were cut at the ends of the audio.
     """
-    calls = read_calls(path, audio_start_s=audio_start_s, audio_stop_s=audio_stop_s)
+    calls = read_calls(path, audio_start_s=audio_start_s, audio_stop_s=audio_stop_s, clock=clock)
     return calls.start_s, calls.stop_s, calls.labels
 
 
-def read_calls(path: str | Path, *, audio_start_s: float = -np.inf, audio_stop_s: float = np.inf) -> Calls:
+def read_calls(
+    path: str | Path, *, audio_start_s: float = -np.inf, audio_stop_s: float = np.inf, clock: Clock | None = None
+) -> Calls:
     """As `read_annotations`, with the level of each call where the file has one."""
     file, inside = split_annotations(path)
+    if clock is not None:  # judged, and told of, in the file's own times
+        audio_start_s, audio_stop_s = clock.to_session([audio_start_s, audio_stop_s])
     table = _read_table(file, inside)
     columns = WITHOUT_HEADER if table.header is None else find_columns(table.header)
     if columns is None:
@@ -70,6 +77,8 @@ def read_calls(path: str | Path, *, audio_start_s: float = -np.inf, audio_stop_s
             in_ms=in_ms and table.header is not None,
         )
     cut_s = _cut(times_s, path=path, audio_start_s=audio_start_s, audio_stop_s=audio_stop_s)
+    if clock is not None:
+        cut_s = clock.to_audio(cut_s)
     order = np.lexsort((cut_s[:, 1], cut_s[:, 0]))
     label, level = columns.first(columns.layout.labels), columns.first(LEVELS)
     rows = [rows[row] for row in order]
