@@ -19,6 +19,7 @@ from pipeline.config import Config
 from pipeline.errors import InputError, InputErrors
 from pipeline.estimate import Cost, SessionSize, cost_of
 from pipeline.mapping.power import SONG_SHARE, smallest_gain
+from pipeline.neural.covariates import check_covariates
 from pipeline.neural.recording import Choice, UnitsHeader, read_header
 from pipeline.pulses.session_clock import check_pulse_channels, read_clock
 from pipeline.sessions import Session, absent_files, scan_sheet
@@ -187,14 +188,19 @@ def _look_at(session: Session, config: Config) -> SessionReport:
         report.notes.append("pulses are read and matched when the neural data are binned (duet bin), not before")
     elif "sync" not in absent:
         report.clock = attempt(lambda: read_clock(session, max_residual_s=config.neural.max_residual_s))
-    if report.recording and session.annotations and "annotations" not in absent:
+    known = not session.annotated_on_nwb_clock or report.clock is not None
+    if report.recording and session.annotations and known and "annotations" not in absent:
         attempt(
             lambda: read_annotations(
                 session.annotations,
                 audio_start_s=report.recording.start_s,
                 audio_stop_s=report.recording.file_stop_s[-1],
+                clock=report.clock if session.annotated_on_nwb_clock else None,
             )
         )
+    if session.covariates and not absent & {"covariates", "nwb"}:
+        span_s = report.analysed_s if report.clock else None
+        attempt(lambda: check_covariates(session.covariates, session.nwb, span_s=span_s))
     if session.audio and session.nwb and not session.sync:
         report.notes.append("sync is empty: sound and NWB are taken to run on one clock that starts with the sound")
     attempt(lambda: _check_overlap(report))

@@ -24,7 +24,7 @@ from pipeline.mapping.joining import (
     with_spaces,
 )
 from pipeline.mapping.latents import Embedded
-from pipeline.mapping.summary import summarise
+from pipeline.mapping.summary import covariate_notes, summarise
 from pipeline.mapping.tables import TABLES, write_tables
 from pipeline.mapping.units import Tunings, cluster_table, tuning_curve_table, unit_table
 from pipeline.seeds import numpy_generator
@@ -106,6 +106,7 @@ def map_run(
 
     described, baseline = primary_summary(primary, tables["model_comparison"], averaged)
     summary = summarise(tables, primary=described, best_baseline=baseline, q=q, p_one_cluster=clustering.p_one_cluster)
+    summary["notes"] += covariate_notes(tuned.covariates)
     summary["advice"] = advice(averaged, tables["model_comparison"], primary)
     write_tables(tables, out_dir)
     with written_whole(Path(out_dir) / "summary.json") as partial:

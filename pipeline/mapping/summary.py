@@ -75,6 +75,20 @@ def summarise(
     }
 
 
+def covariate_notes(covariates: dict[str, str]) -> list[str]:
+    """What was partialled out, from the names of each session's covariates; nothing where there were none."""
+    if not covariates:
+        return []
+    sessions: dict[str, list[str]] = {}
+    for session, names in covariates.items():
+        sessions.setdefault(names, []).append(session)
+    told = "; ".join(f"{names.replace('; ', ', ')} ({', '.join(where)})" for names, where in sessions.items())
+    return [
+        f"Covariates partialled out of vocal modulation and band selectivity: {told}. Bins in which one of them is not "
+        "known are left out of both tests."
+    ]
+
+
 def _headlines(counts, assigned, bands, controls, *, primary, best_baseline, beats, q, reasons) -> list[str]:
     lines = []
     held = bands[bands["q"] <= q].sort_values("peak_khz")

@@ -50,6 +50,12 @@ class Tunings:
         return np.concatenate(parts)
 
     @property
+    def covariates(self) -> dict[str, str]:
+        """Names of the covariates that the tests of each session took out, where there were some."""
+        names = {session: str(one.attrs.get("covariates", "")) for session, one in self.sessions.items()}
+        return {session: covariates for session, covariates in names.items() if covariates}
+
+    @property
     def session_of_unit(self) -> np.ndarray:
         return np.repeat(list(self.sessions), [one.sizes["unit"] for one in self.sessions.values()])
 

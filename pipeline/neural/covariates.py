@@ -53,6 +53,16 @@ def open_covariates(entries: Sequence[Path | str], nwb: Path | str | None) -> It
         yield sources
 
 
+def check_covariates(
+    entries: Sequence[Path | str], nwb: Path | str | None, *, span_s: tuple[float, float] | None
+) -> None:
+    """Raise InputError as `open_covariates`, and where a source has no sample in `span_s`, s (None: not known)."""
+    with open_covariates(entries, nwb) as sources:
+        for source in sources:
+            if span_s is not None and not (source.start_s <= span_s[1] and source.stop_s >= span_s[0]):
+                raise _elsewhere("the covariates have no sample", source, span_s)
+
+
 def sample_covariates(sources: Sequence[Source], grid: Grid) -> Covariates:
     """All covariates on a grid: means of samples, or straight lines between them, as for traces.
 
@@ -66,13 +76,7 @@ def sample_covariates(sources: Sequence[Source], grid: Grid) -> Covariates:
         for name, column in zip(source.names, values.T, strict=True):
             known = column[np.isfinite(column)]
             if not len(known):
-                raise InputError(
-                    f"the covariate {name!r} has no value in the time of the session",
-                    where=source.where,
-                    found=f"samples from {source.start_s:.6g} to {source.stop_s:.6g} s",
-                    allowed=f"{span_s[0]:.6g} to {span_s[1]:.6g} s, on the clock of the NWB file",
-                    mend="are its times session seconds? else delete the entry from the sheet",
-                )
+                raise _elsewhere(f"the covariate {name!r} has no value", source, span_s)
             if known.min() == known.max():
                 constant.append(f"{name} (always {known[0]:g})")
                 continue
@@ -90,6 +94,16 @@ def sample_covariates(sources: Sequence[Source], grid: Grid) -> Covariates:
         counts = ", ".join(f"{name} in {n}" for name, n in zip(names, missing, strict=True) if n)
         warn(f"{where}: of {grid.n_bins} bins, covariates are not known: {counts}", stacklevel=2)
     return Covariates(names, units, values, grid.start_s, grid.bin_width_s)
+
+
+def _elsewhere(what: str, source: Source, span_s: tuple[float, float]) -> InputError:
+    return InputError(
+        f"{what} in the time of the session",
+        where=source.where,
+        found=f"samples from {source.start_s:.6g} to {source.stop_s:.6g} s",
+        allowed=f"{span_s[0]:.6g} to {span_s[1]:.6g} s, on the clock of the NWB file",
+        mend="are its times session seconds? else delete the entry from the sheet",
+    )
 
 
 def _of_nwb(nwb: Nwb, chosen: str) -> Source:
