@@ -141,7 +141,7 @@ class Models(Section):
     audio_weight: float | Literal["dim"] = Field(
         1.0, description="weight of the audio likelihood in training; 'dim' balances by dimension"
     )
-    neural_weight: float | Literal["dim"] = Field(2.0, description="weight of the neural likelihood in training")
+    neural_weight: float | Literal["dim"] = Field(5.0, description="weight of the neural likelihood in training")
     hidden: int = Field(256, ge=4, description="width of the hidden layers")
     n_factors: int = Field(12, ge=1, description="factors of the low-rank neural decoder")
     n_basis: int = Field(6, ge=1, description="lags between sound and counts that the neural decoder weighs")
@@ -178,7 +178,7 @@ class Models(Section):
 
 
 class Training(Section):
-    max_epochs: int = Field(18, ge=1, description="passes over the training clips; the learning rate falls to 0")
+    max_epochs: int = Field(40, ge=1, description="passes over the training clips; the learning rate falls to 0")
     patience: int = Field(10, ge=1, description="epochs without improvement on the validation blocks before stopping")
     batch_size: int = Field(128, ge=2, description="clips a step")
     learning_rate: float = Field(6e-3, gt=0, description="highest step size of AdamW")
