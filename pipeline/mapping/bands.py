@@ -81,6 +81,13 @@ def band_runs(curve: np.ndarray, *, top: float | None = None) -> list[np.ndarray
     return [owner == inner.index(peak) for peak in peaks]
 
 
+def bins_inside(centre_hz: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
+    """The bins whose centres lie in a band, and the one nearest to its middle at least, (n_bands,) bool."""
+    inside = (centre_hz >= low_hz) & (centre_hz <= high_hz)
+    inside[np.abs(centre_hz - (low_hz + high_hz) / 2).argmin()] = True
+    return inside
+
+
 def band_columns(found: Mapping[str, float]) -> dict[str, float | str]:
     """Columns of a table from peak_hz, low_hz and high_hz of a band, the ends of their intervals (`peak_hz_ci_low` and
     so on) and `edge_open`."""

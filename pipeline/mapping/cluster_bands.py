@@ -7,7 +7,7 @@ import xarray as xr
 from sklearn.linear_model import RidgeCV
 
 from pipeline.clips import SessionClips
-from pipeline.mapping.bands import band_runs, overlap, peak_bands
+from pipeline.mapping.bands import band_runs, bins_inside, overlap, peak_bands
 from pipeline.mapping.nulls import permutation_p
 from pipeline.mapping.tuning import gains
 from pipeline.mapping.tuning_file import RIDGE_BINS
@@ -70,7 +70,7 @@ def describe_cluster(
     found = [peak_bands(curves, centre_hz, edges_hz, within=within) for within in places]
     order = np.argsort([-one["height"][0] for one in found], kind="stable")
     places, found = [places[i] for i in order], [found[i] for i in order]
-    inside = np.array([_inside(centre_hz, one["low_hz"][1], one["high_hz"][1]) for one in found])
+    inside = np.array([bins_inside(centre_hz, one["low_hz"][1], one["high_hz"][1]) for one in found])
     tests = _held_out(members, inside)
     rows = []
     for within, one, test in zip(places, found, tests, strict=True):
@@ -95,12 +95,6 @@ def _draws(members, parts, n_draws: int, generator) -> tuple[list[np.ndarray], l
         for part in parts
     ]
     return bouts, [drawn[:, animal] for animal in of_session]
-
-
-def _inside(centre_hz: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
-    inside = (centre_hz >= low_hz) & (centre_hz <= high_hz)
-    inside[np.abs(centre_hz - (low_hz + high_hz) / 2).argmin()] = True
-    return inside
 
 
 def _held_out(members: list[Members], inside: np.ndarray) -> list[dict[str, float]]:
@@ -176,7 +170,7 @@ def decoding_r2(clips: list[SessionClips], members: dict[str, list[str]], *, low
         test = whole & np.isin(session.split, ["validation", "test"])
         if not rows or min(train.sum(), test.sum()) < MIN_CLIPS:
             continue
-        inside = _inside(session.frequency_hz, low_hz, high_hz)
+        inside = bins_inside(session.frequency_hz, low_hz, high_hz)
         level_db = session.spectrogram.mean(axis=2)
         energy = level_db[:, inside].mean(axis=1) - level_db.mean(axis=1)
         counts = np.nansum(session.counts[:, rows], axis=2)

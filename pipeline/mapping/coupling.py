@@ -31,14 +31,13 @@ class LatentChanges:
     """What a step along each latent changes, at a posterior sample of some held-out clips of a session.
 
     `audio` (n_clips, n_bands, n_latents): dB a unit of z, mean over frames, and `audio_square`, that of the squares;
-    `neural` (n_clips, n_units, n_latents): log rate (traces: SDs), mean over bins. `clips` (n_clips,): their rows among
-    the session's clips; `block` (n_clips,): the bout of each (or a number of its own).
+    `neural` (n_clips, n_units, n_latents): log rate (traces: SDs), mean over bins. `block` (n_clips,): see
+    `held_out_clips`.
     """
 
     audio: np.ndarray
     audio_square: np.ndarray
     neural: np.ndarray
-    clips: np.ndarray
     block: np.ndarray
 
 
@@ -105,17 +104,25 @@ def _pairing(frame_s: np.ndarray, bin_centre_s: np.ndarray, lag_s: float) -> np.
     return near / np.maximum(near.sum(axis=1, keepdims=True), 1)
 
 
+def held_out_clips(clips: SessionClips, *, n_most: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most `n_most` clips of the validation and test blocks with both sides, evenly spread, and the block that each
+    is resampled with: its bout, or a number of its own."""
+    chosen = np.flatnonzero(np.isin(clips.split, ["validation", "test"]) & clips.present.all(axis=1))
+    if len(chosen) > n_most:
+        chosen = chosen[np.linspace(0, len(chosen) - 1, n_most).astype(int)]
+    bout = clips.bout[chosen]
+    return chosen, np.where(bout >= 0, bout, (clips.start_s[chosen] // 10).astype(int))
+
+
 def model_coupling(loaded: LoadedModel, clips: SessionClips, *, lag_s: np.ndarray, seed: int) -> ClipCoupling | None:
     """Coupling of a trained model over the held-out clips (validation and test) of a session; None without any.
 
     Points are drawn from q(z | audio), so that the held-out spikes stay unseen and can test the result.
     """
     model = loaded.model
-    held_out = np.flatnonzero(np.isin(clips.split, ["validation", "test"]) & clips.present.all(axis=1))
+    held_out, block = held_out_clips(clips, n_most=MAX_CLIPS)
     if not len(held_out) or clips.session not in loaded.sessions or not model.cross_generates:
         return None
-    if len(held_out) > MAX_CLIPS:
-        held_out = held_out[np.linspace(0, len(held_out) - 1, MAX_CLIPS).astype(int)]
     generator = torch_generator(seed, "coupling", clips.session)
     with torch.no_grad():
         posterior = model.posterior(to_batch(clips, held_out), ("audio",))
@@ -133,10 +140,8 @@ def model_coupling(loaded: LoadedModel, clips: SessionClips, *, lag_s: np.ndarra
             audio, neural = jacobians(decode, z)
             means = (audio.mean(dim=2), audio.square().mean(dim=2), neural.mean(dim=2))
             parts.append((coupling(audio, neural, covariance, **places), *means))
-    bouts = clips.bout[held_out]
-    block = np.where(bouts >= 0, bouts, (clips.start_s[held_out] // 10).astype(int))
     value, *means = (torch.cat(of_clips).numpy() for of_clips in zip(*parts, strict=True))
-    return ClipCoupling(value, LatentChanges(*means, clips=held_out, block=block))
+    return ClipCoupling(value, LatentChanges(*means, block))
 
 
 def pooled_coupling(

@@ -9,24 +9,25 @@ from pipeline.mapping.bands import overlap
 from pipeline.mapping.choice import Primary, best_baselines, comparison_table, unit_bits
 from pipeline.mapping.clusters import NONE, consensus_clusters, unit_norm
 from pipeline.mapping.controls import pooled_controls
-from pipeline.mapping.coupling import model_coupling, pooled_coupling, profile_p
-from pipeline.mapping.latents import Embedded, latent_bands, latents_table, link_p, traverse
+from pipeline.mapping.coupling import LatentChanges, model_coupling, pooled_coupling, profile_p
+from pipeline.mapping.latent_effects import ablate, latent_bands, latent_units
+from pipeline.mapping.latents import Embedded, latents_table, link_latents, traverse
 from pipeline.mapping.nulls import q_values
 from pipeline.mapping.units import Tunings
 from pipeline.seeds import numpy_generator
 from pipeline.vae.assembly import LoadedModel
 
 MIN_LIKENESS = 0.5  # cosine of a coupling profile and the tuning curve; below it the model has not learned the unit
-LATENT_NULL = "circular shift of the held-out clips, bout means removed"
+LATENT_NULL = "circular shift of the held-out clips, bout means removed; maximum over all bands"
 
 
 def coupling_table(
     tunings: Tunings, models: list[LoadedModel], clips: list[SessionClips], *, n_draws: int, seed: int
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """The `coupling` table, averaged over the models (seeds), and each unit's profile on the bands of the tuning
-    curves, (n_units, n_bands), zero for units without one."""
+) -> tuple[pd.DataFrame, np.ndarray, dict[str, LatentChanges]]:
+    """The `coupling` table, averaged over the models (seeds); each unit's profile on the bands of the tuning curves,
+    (n_units, n_bands), zero for units without one; and what the first model's latents change, by session."""
     profiles = np.zeros((len(tunings.session_of_unit), len(tunings.centre_hz)))
-    tables = []
+    tables, changes = [], {}
     for session in clips:
         one = tunings.sessions.get(session.session)
         if one is None or not session.unit_ids:
@@ -37,6 +38,7 @@ def coupling_table(
         seeds = [found for found in seeds if found is not None]
         if not seeds:
             continue
+        changes[session.session] = seeds[0].changes
         generator = numpy_generator(seed, "coupling", session.session)
         mean, low, high = pooled_coupling(seeds, n_draws=n_draws, generator=generator)
         profile = np.array(
@@ -65,11 +67,11 @@ def coupling_table(
             )
         )
     if not tables:
-        return pd.DataFrame(), profiles
+        return pd.DataFrame(), profiles, changes
     table = pd.concat(tables, ignore_index=True)
     once = table.drop_duplicates("unit_id").set_index("unit_id")["p"]
     q = pd.Series(q_values(once.to_numpy()), index=once.index)
-    return table.assign(q=table["unit_id"].map(q)), profiles
+    return table.assign(q=table["unit_id"].map(q)), profiles, changes
 
 
 def assign_clusters(
@@ -158,50 +160,76 @@ def latent_tables(
     models: list[LoadedModel],
     embedded: list[Embedded],
     clips: list[SessionClips],
+    changes: dict[str, LatentChanges],
     kl_nat: np.ndarray,
+    units: pd.DataFrame,
     *,
+    n_draws: int,
     n_surrogates: int,
+    q: float,
+    seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """`latents`, `latent_bands`, `latent_units` of the first seed; bands and units of active latents only."""
-    described = latents_table(embedded, kl_nat)
-    moved = traverse(models[0], embedded[0])
-    p, p_units, signs, p_floor = link_p(embedded[0], clips, n_surrogates=n_surrogates)
-    bands = latent_bands(moved.audio_db, models[0].frequency_hz)
-    active = described["active"].to_numpy()
-    p = np.where(active, p, np.nan)
-    bands = bands.assign(p=p, q=q_values(p), p_floor=p_floor, null=LATENT_NULL, seeds_agree=described["seeds_agree"])
-    units = [
-        pd.DataFrame(
-            {
-                "latent": np.repeat(np.arange(len(gain)), gain.shape[1]),
-                "unit_id": np.tile(models[0].sessions[session], len(gain)),
-                "gain_log_rate_per_sd": gain.ravel(),
-                "gain_percent_per_sd": 100 * np.expm1(gain.ravel()) if models[0].kind == "spikes" else np.nan,
-                "p": p_units[session].ravel() if session in p_units else np.nan,
-                "sign_agrees": (signs[session] == np.sign(gain)).ravel() if session in signs else None,
-            }
+    """`latents`, `latent_bands`, `latent_units` of the first seed; bands and units of active latents only.
+
+    `changes`: those of the first model by session; `units`: the table of units with their own tests and bands.
+    """
+    model = models[0]
+    tables = {"latents": latents_table(embedded, kl_nat)}
+    if changes:
+        sd, active = (tables["latents"][name].to_numpy() for name in ("posterior_sd", "active"))
+        far = traverse(model, embedded[0])
+        generator = numpy_generator(seed, "latents")
+        link = link_latents(embedded[0], clips, n_surrogates=n_surrogates, generator=generator)
+        seen = [session for session in clips if session.session in changes]
+        ablations = {session.session: ablate(model, session) for session in seen}
+        common = {"sd": sd, "active": active, "n_draws": n_draws, "generator": generator}
+        of_units = [
+            latent_units(
+                changes[session.session],
+                ablations[session.session],
+                far.log_rate[session.session],
+                link.unit_r.get(session.session),
+                unit_ids=session.unit_ids,
+                kind=model.kind,
+                **common,
+            )
+            for session in seen
+        ]
+        of_units = pd.concat(of_units, ignore_index=True)
+        of_units["q"] = q_values(of_units["p"].to_numpy())
+        of_units = of_units.merge(units[["unit_id", "best_khz", "lag_ms"]], "left", on="unit_id")
+        bands = latent_bands(
+            list(changes.values()), list(ablations.values()), far, link, frequency_hz=model.frequency_hz, **common
         )
-        for session, gain in moved.log_rate.items()
-    ]
-    units = pd.concat(units, ignore_index=True)
-    bands, units = bands[active], units[active[units["latent"]]]
-    tables = {
-        "latents": described,
-        "latent_bands": bands,
-        "latent_units": units.assign(q=q_values(units["p"].to_numpy())),
-    }
-    named = {"objective": models[0].family, "latent_dim": models[0].latent_dim}
+        agree = tables["latents"].set_index("latent")["seeds_agree"]
+        bands = bands.assign(null=LATENT_NULL, seeds_agree=bands["latent"].map(agree))
+        bands["lag_ms"] = lag_of_bands(bands, of_units[of_units["q"] <= q])
+        tables |= {"latent_bands": bands, "latent_units": of_units.drop(columns="best_khz")}
+    named = {"objective": model.family, "latent_dim": model.latent_dim}
     return {name: table.assign(**named) for name, table in tables.items()}
 
 
+def lag_of_bands(bands: pd.DataFrame, linked: pd.DataFrame) -> list[float]:
+    """Median lag (ms) of the units that go with each band's latent and whose own best frequency lies in the band."""
+    return [
+        linked.loc[linked["latent"].eq(row.latent) & linked["best_khz"].between(row.low_khz, row.high_khz), "lag_ms"]
+        .astype(float)
+        .median()
+        for row in bands.itertuples()
+    ]
+
+
 def latents_of_clusters(bands: pd.DataFrame, latents: pd.DataFrame) -> list[str]:
-    """For each cluster the latents whose band overlaps its band by half or more and goes with spikes (q <= 0.05)."""
-    linked = latents[latents["q"] <= 0.05] if len(latents) else latents
+    """For each band of a cluster the latents with a band that overlaps it by half or more and goes with spikes
+    (q <= 0.05), unless traversal or ablation contradict it."""
+    linked = latents[(latents["q"] <= 0.05) & latents["sign_agrees"]] if len(latents) else latents
     return [
         ";".join(
-            str(row.latent)
-            for row in linked.itertuples()
-            if overlap(row.low_khz, row.high_khz, cluster.low_khz, cluster.high_khz) >= 0.5
+            dict.fromkeys(
+                str(row.latent)
+                for row in linked.itertuples()
+                if overlap(row.low_khz, row.high_khz, cluster.low_khz, cluster.high_khz) >= 0.5
+            )
         )
         for cluster in bands.itertuples()
     ]

@@ -1,4 +1,4 @@
-"""Latents as views of the map: which are active and stable over seeds, and what moving one does to both sides."""
+"""Latents as views of the map: which are active and stable over seeds, and which link sound and spikes."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,6 @@ from scipy import fft
 from scipy.optimize import linear_sum_assignment
 
 from pipeline.clips import SessionClips
-from pipeline.mapping.bands import peak_bands
 from pipeline.mapping.coupling import drive
 from pipeline.mapping.nulls import permutation_p, shift_candidates
 from pipeline.vae.assembly import LoadedModel
@@ -82,48 +81,26 @@ def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Traversal:
-    """Change for +1 SD of each latent (half the difference of +1 and -1 SD): `audio_db` (n_latents, n_bands), averaged
-    over frames; `log_rate` {session: (n_latents, n_units)}, averaged over bins."""
+    """Change from -2 to +2 SD of each latent: `audio_db` (n_latents, n_bands), averaged over frames; `log_rate`
+    {session: (n_latents, n_units)}, averaged over bins."""
 
     audio_db: np.ndarray
     log_rate: dict[str, np.ndarray]
 
 
 def traverse(loaded: LoadedModel, embedded: Embedded) -> Traversal:
-    """Decode the held-out mean with each latent moved by one SD of its posterior means, both ways."""
+    """Decode the held-out mean with each latent moved by two SDs of its posterior means, both ways."""
     means = embedded.means(embedded.widest)
     middle, sd = means.mean().to_numpy(), means.std(ddof=0).to_numpy()
-    steps = np.stack([middle + sign * np.diag(sd) for sign in (1, -1)])  # (2, n_latents, d)
-    z = torch.as_tensor(steps, dtype=torch.float32)
+    z = torch.as_tensor(np.stack([middle + 2 * sign * np.diag(sd) for sign in (1, -1)]), dtype=torch.float32)
     log_rate, audio_db = {}, np.zeros((len(sd), len(loaded.frequency_hz)))
-    with torch.no_grad():
+    with torch.inference_mode():
         for session in loaded.sessions:
             decoded = loaded.model.decode(z, session=session)
-            db = decoded["audio"].mean.mean(dim=-1)
-            rate = drive(decoded["neural"].mean, kind=loaded.kind).mean(dim=-1)
-            audio_db = ((db[0] - db[1]) / 2).numpy()
-            log_rate[session] = ((rate[0] - rate[1]) / 2).numpy()
+            audio, neural = decoded["audio"].mean, drive(decoded["neural"].mean, kind=loaded.kind)
+            audio_db = (audio[0] - audio[1]).mean(dim=-1).numpy()
+            log_rate[session] = (neural[0] - neural[1]).mean(dim=-1).numpy()
     return Traversal(audio_db, log_rate)
-
-
-def latent_bands(audio_db: np.ndarray, frequency_hz: np.ndarray) -> pd.DataFrame:
-    """Band in which each latent changes the sound most, one row a latent."""
-    half = np.diff(frequency_hz, prepend=2 * frequency_hz[0] - frequency_hz[1]) / 2
-    edges_hz = np.append(frequency_hz - half, frequency_hz[-1] + half[-1])
-    found = peak_bands(np.abs(audio_db), frequency_hz, edges_hz)
-    signed = audio_db[np.arange(len(audio_db)), np.abs(audio_db).argmax(axis=1)]
-    is_open = found["open_low"] | found["open_high"]
-    return pd.DataFrame(
-        {
-            "latent": np.arange(len(audio_db)),
-            "run": 0,
-            **{f"{name}_khz": found[f"{name}_hz"] / 1e3 for name in ("peak", "low", "high")},
-            "fwhm_khz": (found["high_hz"] - found["low_hz"]) / 1e3,
-            "fwhm_octaves": np.log2(found["high_hz"] / np.maximum(found["low_hz"], 1e-9)),
-            "edge": np.where(is_open, "open", "closed"),
-            "effect_db_per_sd": signed,
-        }
-    )
 
 
 def shift_link(
@@ -153,16 +130,44 @@ def _standard(values: np.ndarray, blocks: np.ndarray) -> np.ndarray:
     return centred / np.where(sd > 0, sd, 1.0)
 
 
-def link_p(
-    embedded: Embedded, clips: list[SessionClips], *, n_surrogates: int
-) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray], float]:
-    """Do the latents link sound and spikes in held-out clips?
+@dataclass
+class Link:
+    """Whether latents link sound and spikes in held-out clips, as correlations and those at circular shifts.
 
-    Returns p of each latent, inferred from spikes alone, going with the energy of some band (n_latents,); for each
-    session p of each latent, inferred from sound alone, going with each unit's count (n_latents, n_units), and the
-    sign of that; and the smallest p possible. Null: circular shifts of the clips, bout means removed.
+    `band_r` (n_latents, n_bands): of latents inferred from spikes alone and the level of each band, averaged over
+    animals; `band_null` (n_surrogates, n_latents): the largest |r| over bands at shifts. `unit_r` {session: r
+    (n_latents, n_units) and at shifts (n_surrogates, n_latents, n_units)}: of latents inferred from sound alone and the
+    units' counts.
     """
-    by_session, signs, strongest, floors = {}, {}, [], []
+
+    band_r: np.ndarray
+    band_null: np.ndarray
+    unit_r: dict[str, tuple[np.ndarray, np.ndarray]]
+
+    @property
+    def p_floor(self) -> float:
+        """The smallest p of a band; NaN without surrogates."""
+        return 1 / (1 + len(self.band_null)) if len(self.band_null) else float("nan")
+
+    def band_p(self, latent: int, inside: np.ndarray, sign: int) -> float:
+        """p of a latent going up (`sign` 1) or down (-1) with the level of some band among those `inside` (n_bands,),
+        against the maximum over all bands; NaN without surrogates."""
+        if not len(self.band_null):
+            return float("nan")
+        highest = (sign * self.band_null[:, latent]).max(axis=1)
+        return float(permutation_p((sign * self.band_r[latent, inside]).max(), highest))
+
+
+def link_latents(
+    embedded: Embedded, clips: list[SessionClips], *, n_surrogates: int, generator: np.random.Generator
+) -> Link:
+    """Correlate each latent with what it was not inferred from, in each session.
+
+    Null: circular shifts of the clips, bout means removed. For bands, sessions are averaged (animals weigh the same),
+    and so are shifts that are drawn for each session on its own.
+    """
+    units, of_bands, animals = {}, [], []
+    n_latents, n_bands = len(embedded.columns), len(clips[0].frequency_hz)
     for session in clips:
         given = {name: embedded.means(name, session.session) for name in ("audio", "neural")}
         common = given["audio"].index.intersection(given["neural"].index).get_level_values("clip").to_numpy()
@@ -172,16 +177,20 @@ def link_p(
         blocks = np.where(chosen.bout >= 0, chosen.bout, (chosen.start_s // 10).astype(int))
         keys = pd.MultiIndex.from_arrays([[session.session] * len(common), np.sort(common)])
         z = {name: table.reindex(keys).to_numpy() for name, table in given.items()}
-        r, null = shift_link(z["audio"], np.nansum(chosen.counts, axis=2), blocks, n_shifts=n_surrogates)
-        by_session[session.session] = permutation_p(np.abs(r), np.abs(null))
-        signs[session.session] = np.sign(r)
+        counts = np.nansum(chosen.counts, axis=2)
+        units[session.session] = shift_link(z["audio"], counts, blocks, n_shifts=n_surrogates)
         level_db = chosen.spectrogram.mean(axis=2)
         level_db -= level_db.mean(axis=1, keepdims=True)
-        r, null = shift_link(z["neural"], level_db, blocks, n_shifts=n_surrogates)
-        strongest.append(permutation_p(np.abs(r).max(axis=1), np.abs(null).max(axis=2)))
-        floors.append(1 / (1 + len(null)))
-    n_latents = len(embedded.columns)
-    if not strongest:
-        return np.full(n_latents, np.nan), by_session, signs, float("nan")
-    smallest = np.minimum(1.0, len(strongest) * np.min(strongest, axis=0))  # Bonferroni over sessions
-    return smallest, by_session, signs, len(strongest) * max(floors)
+        of_bands.append(shift_link(z["neural"], level_db, blocks, n_shifts=n_surrogates))
+        animals.append(session.subject)
+    if not of_bands:
+        return Link(np.full((n_latents, n_bands), np.nan), np.zeros((0, n_latents, n_bands)), units)
+    weights = np.array([1 / animals.count(animal) for animal in animals]) / len(set(animals))
+    r = sum(weight * r for weight, (r, _) in zip(weights, of_bands, strict=True))
+    if len(of_bands) == 1:
+        (null,) = (null for _, null in of_bands)
+    else:
+        null = np.zeros((n_surrogates, *r.shape), np.float32)
+        for weight, (_, at_shifts) in zip(weights, of_bands, strict=True):
+            null += weight * at_shifts[generator.integers(len(at_shifts), size=n_surrogates)]
+    return Link(r, null, units)

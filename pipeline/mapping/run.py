@@ -69,13 +69,24 @@ def map_run(
     tables["tuning_curves"] = tuning_curve_table(tuned)
     tables["controls"] = controls_table(tuned)
     trust = "low" if tables["controls"]["trust"].eq("low").any() else "ok"
-    tables["coupling"], profiles = coupling_table(tuned, chosen, sessions, n_draws=n_bootstrap, seed=seed)
+    assigned = unit_table(tuned, q=q)
+    tables["coupling"], profiles, changes = coupling_table(tuned, chosen, sessions, n_draws=n_bootstrap, seed=seed)
     if primary is not None:
         kl_nat = kl_of_latents(scores, primary, len(embedded[0].columns))
-        tables |= latent_tables(chosen, embedded, sessions, kl_nat, n_surrogates=n_surrogates)
+        tables |= latent_tables(
+            chosen,
+            embedded,
+            sessions,
+            changes,
+            kl_nat,
+            assigned,
+            n_draws=n_bootstrap,
+            n_surrogates=n_surrogates,
+            q=q,
+            seed=seed,
+        )
         tables["latents"] = with_spaces(tables["latents"], scores, primary)
 
-    assigned = unit_table(tuned, q=q)
     assigned["bits_per_spike"] = bits_of_units(scores, primary, assigned["unit_id"], split="test")
     assigned, clustering = assign_clusters(
         tuned,

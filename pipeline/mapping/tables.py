@@ -115,7 +115,8 @@ TABLES = {
         "latent": _LATENT,
         "posterior_sd": "SD of its held-out posterior means",
         "kl_nat": "mean KL divergence from the prior, nats",
-        "space": "shared, audio or neural (0.9 or more of the sensitivity is that side's), or inactive",
+        "space": "shared, audio or neural (0.9 or more of the sensitivity is that side's), or inactive: not active, or "
+        "sound and rates together change by less than 0.02 (in the units of audio_share)",
         "audio_share": "share of the sound in the decoder's sensitivity to the latent: SDs of the log spectrogram "
         "against log rate (of traces: SDs) for +1 SD of the latent",
         "active": "whether the latent carries anything (variance > 0.01 or KL > 0.05 nat)",
@@ -127,16 +128,35 @@ TABLES = {
         "objective": "family of the model",
         "latent_dim": "latents of the model",
         "latent": _LATENT,
-        "run": "number of the band of this latent, from 0",
-        "peak_khz": "frequency at which moving the latent changes the sound most, kHz",
+        "run": "number of the band of this latent, from 0, the highest first; further ones rise above half of the "
+        "highest, or fall as far, and have p <= 0.05",
+        "peak_khz": "frequency at which moving the latent changes the sound most, mean over held-out clips, kHz",
+        "peak_ci_low_khz": "lower end of its 95 % bootstrap interval over bouts, kHz",
+        "peak_ci_high_khz": "upper end of that interval, kHz",
         "low_khz": "lower edge of the band above half of that change, kHz",
+        "low_ci_low_khz": "lower end of the interval of the lower edge, kHz",
+        "low_ci_high_khz": "upper end of that interval, kHz",
         "high_khz": "upper edge, kHz",
+        "high_ci_low_khz": "lower end of the interval of the upper edge, kHz",
+        "high_ci_high_khz": "upper end of that interval, kHz",
         "fwhm_khz": "width of the band, kHz",
         "fwhm_octaves": "width of the band, octaves",
         "edge": "open where the band reaches the end of the analysed range",
-        "effect_db_per_sd": "change at the peak for +1 SD of the latent, dB",
-        "p": f"the latent, inferred from spikes alone, goes with the energy of some band in held-out clips: {_P}",
-        "q": _Q,
+        "effect_db_per_sd": "change at the peak for +1 SD of the latent, mean of the Jacobian over held-out posterior "
+        "samples and frames, dB",
+        "effect_ci_low_db_per_sd": "lower end of its 95 % bootstrap interval over bouts, dB",
+        "effect_ci_high_db_per_sd": "upper end of that interval, dB",
+        "effect_rms_db_per_sd": "the same as a root mean square; far above the mean: the latent moves the sound up in "
+        "some frames and down in others, and stands for a course in time more than for a band",
+        "ablation_db2": "what is lost with the latent set to its mean: growth of the mean squared error of the decoded "
+        "held-out spectrogram inside the band, dB2",
+        "sign_agrees": "whether moving the latent from -2 to +2 SD changes the peak in the direction of the effect and "
+        "the sound is decoded worse without the latent",
+        "lag_ms": "median lag (unit_clusters) of the units that go with the latent (latent_units, q <= 0.05) and whose "
+        "best frequency lies in the band, ms; positive: they follow the sound; empty: there are none",
+        "p": "the latent, inferred from spikes alone, goes with the level of this band in held-out clips, in the "
+        f"direction of the effect, against the maximum over all bands: {_P}",
+        "q": f"{_Q}, those included that were too weak for a row",
         "p_floor": "smallest p that the number of surrogates allows",
         "null": "what the surrogates are",
         "seeds_agree": "other seeds with a matching latent of |r| >= 0.8",
@@ -147,11 +167,21 @@ TABLES = {
         "latent_dim": "latents of the model",
         "latent": _LATENT,
         "unit_id": _UNIT,
-        "gain_log_rate_per_sd": "change of the log rate (of traces: in SDs) for +1 SD of the latent",
-        "gain_percent_per_sd": "the same in percent of the rate; empty for traces",
+        "gain_log_rate_per_sd": "change of the log rate (of traces: in SDs) for +1 SD of the latent, mean of the "
+        "Jacobian over held-out posterior samples and bins",
+        "ci_low_log_rate_per_sd": "lower end of its 95 % bootstrap interval over bouts",
+        "ci_high_log_rate_per_sd": "upper end of that interval",
+        "gain_percent_per_sd": "the gain in percent of the rate; empty for traces",
+        "lag_ms": "lag of the unit's strongest response (unit_clusters), ms; positive: it follows the sound; empty for "
+        "units that prefer no band",
+        "delta_bits_per_spike": "what is lost with the latent set to its mean: held-out prediction of the unit from "
+        "sound, bits/spike (traces: bits/bin); negative: the unit is predicted better without it",
+        "delta_se": "its standard error over bouts",
         "p": f"the latent, inferred from sound alone, goes with the unit's count in held-out clips: {_P}",
         "q": _Q,
-        "sign_agrees": "whether that correlation has the sign of the gain",
+        "p_floor": "smallest p that the number of surrogates allows",
+        "sign_agrees": "whether that correlation and the change from -2 to +2 SD have the sign of the gain, and the "
+        "unit is predicted worse without the latent",
         "trust": _TRUST,
     },
     "log_likelihood": {

@@ -70,7 +70,7 @@ def test_a_lag_beyond_the_clip_is_shortened():
 def test_the_interval_covers_the_mean_and_widens_with_disagreeing_seeds():
     generator = np.random.default_rng(3)
     blocks = np.repeat(np.arange(12), 5)
-    nothing = LatentChanges(*3 * [np.zeros((60, 0, 0))], clips=np.arange(60), block=blocks)
+    nothing = LatentChanges(*3 * [np.zeros((60, 0, 0))], blocks)
     alike = [ClipCoupling(1 + 0.3 * generator.standard_normal((60, 2, 3)), nothing) for _ in range(3)]
     apart = [ClipCoupling(one.coupling + 2 * shift, nothing) for one, shift in zip(alike, (-1, 0, 1), strict=True)]
     widths = []

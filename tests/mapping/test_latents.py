@@ -5,7 +5,7 @@ from pipeline.evaluation.metrics import Metrics, metrics_table
 from pipeline.evaluation.scores import Ratio
 from pipeline.mapping.choice import Primary
 from pipeline.mapping.joining import with_spaces
-from pipeline.mapping.latents import Embedded, latent_bands, latents_table, shift_link
+from pipeline.mapping.latents import Embedded, latents_table, shift_link
 
 
 def embedded(z, split="test"):
@@ -28,14 +28,6 @@ def test_turned_and_swapped_latents_are_matched_over_seeds():
 def test_one_seed_shows_no_stability():
     found = latents_table([embedded(np.random.default_rng(1).standard_normal((50, 2)))], np.ones(2))
     assert found["stability_r"].isna().all() and (found["reported_as"] == "subspace").all()
-
-
-def test_band_of_a_latent_keeps_the_sign_of_its_effect():
-    frequency_hz = 30_000 + 3000.0 * np.arange(30)
-    effect = -4 * np.exp(-0.5 * ((frequency_hz - 60_000) / 5000) ** 2)
-    found = latent_bands(effect[None], frequency_hz).iloc[0]
-    assert abs(found["peak_khz"] - 60) < 0.2 and found["effect_db_per_sd"] < -3.9
-    assert abs(found["fwhm_khz"] - 2 * 5 * np.sqrt(2 * np.log(2))) < 0.3
 
 
 def test_links_are_found_and_means_of_bouts_are_none():
