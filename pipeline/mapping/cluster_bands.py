@@ -165,7 +165,7 @@ def decoding_r2(clips: list[SessionClips], members: dict[str, list[str]], *, low
     total, weight = 0.0, 0
     for session in clips:
         rows = [session.unit_ids.index(unit) for unit in members.get(session.session, []) if unit in session.unit_ids]
-        whole = session.present.all(axis=1)
+        whole = session.present[:, :2].all(axis=1)
         train = whole & (session.split == "train")
         test = whole & np.isin(session.split, ["validation", "test"])
         if not rows or min(train.sum(), test.sum()) < MIN_CLIPS:

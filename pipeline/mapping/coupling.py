@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.clips import SessionClips
+from pipeline.clips import MODALITIES, SessionClips
 from pipeline.seeds import torch_generator
 from pipeline.vae.assembly import LoadedModel, to_batch
 
@@ -107,7 +107,7 @@ def _pairing(frame_s: np.ndarray, bin_centre_s: np.ndarray, lag_s: float) -> np.
 def held_out_clips(clips: SessionClips, *, n_most: int) -> tuple[np.ndarray, np.ndarray]:
     """At most `n_most` clips of the validation and test blocks with both sides, evenly spread, and the block that each
     is resampled with: its bout, or a number of its own."""
-    chosen = np.flatnonzero(np.isin(clips.split, ["validation", "test"]) & clips.present.all(axis=1))
+    chosen = np.flatnonzero(np.isin(clips.split, ["validation", "test"]) & clips.present[:, :2].all(axis=1))
     if len(chosen) > n_most:
         chosen = chosen[np.linspace(0, len(chosen) - 1, n_most).astype(int)]
     bout = clips.bout[chosen]
@@ -130,7 +130,7 @@ def model_coupling(loaded: LoadedModel, clips: SessionClips, *, lag_s: np.ndarra
     covariance = torch.atleast_2d(torch.cov(samples.flatten(0, 1).T))
 
     def decode(z: Tensor) -> tuple[Tensor, Tensor]:
-        decoded = model.decode(z, session=clips.session)
+        decoded = model.decode(z, session=clips.session, names=MODALITIES)
         return decoded["audio"].mean, drive(decoded["neural"].mean, kind=loaded.kind)
 
     places = {"frame_s": clips.frame_s, "bin_centre_s": clips.bin_s + clips.bin_width_s / 2, "lag_s": lag_s}

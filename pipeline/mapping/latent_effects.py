@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pipeline.clips import SessionClips
+from pipeline.clips import MODALITIES, SessionClips
 from pipeline.evaluation.scores import bits_per_bin, bits_per_spike, block_sums
 from pipeline.mapping.bands import band_columns, band_runs, bins_inside, peak_bands
 from pipeline.mapping.coupling import SMALLEST_COUNT, LatentChanges, held_out_clips
@@ -44,7 +44,7 @@ def ablate(loaded: LoadedModel, clips: SessionClips) -> Ablation:
     nothing = np.zeros(len(clips.unit_ids))  # a reference, which is the same for both predictions
 
     def decoded(z: torch.Tensor):
-        expected = loaded.model.decode(z, session=clips.session)
+        expected = loaded.model.decode(z, session=clips.session, names=MODALITIES)
         error = np.square(held_out.spectrogram - expected["audio"].mean.numpy()).mean(axis=(0, 2))
         counts = expected["neural"].mean
         if loaded.kind == "traces":

@@ -8,7 +8,7 @@ import torch
 from scipy import fft
 from scipy.optimize import linear_sum_assignment
 
-from pipeline.clips import SessionClips
+from pipeline.clips import MODALITIES, SessionClips
 from pipeline.mapping.coupling import drive
 from pipeline.mapping.nulls import permutation_p, shift_candidates
 from pipeline.vae.assembly import LoadedModel
@@ -96,7 +96,7 @@ def traverse(loaded: LoadedModel, embedded: Embedded) -> Traversal:
     log_rate, audio_db = {}, np.zeros((len(sd), len(loaded.frequency_hz)))
     with torch.inference_mode():
         for session in loaded.sessions:
-            decoded = loaded.model.decode(z, session=session)
+            decoded = loaded.model.decode(z, session=session, names=MODALITIES)
             audio, neural = decoded["audio"].mean, drive(decoded["neural"].mean, kind=loaded.kind)
             audio_db = (audio[0] - audio[1]).mean(dim=-1).numpy()
             log_rate[session] = (neural[0] - neural[1]).mean(dim=-1).numpy()

@@ -33,7 +33,7 @@ class Linear:
 
     cross_generates = True
 
-    def decode(self, z, *, session):
+    def decode(self, z, *, session, names):
         audio = (z @ torch.as_tensor(AUDIO.T, dtype=z.dtype))[..., None].expand(*z.shape[:-1], len(FREQUENCY_HZ), 6)
         log_count = (z @ torch.as_tensor(NEURAL.T, dtype=z.dtype))[..., None].expand(*z.shape[:-1], len(NEURAL), 4)
         return {"audio": SimpleNamespace(mean=audio), "neural": SimpleNamespace(mean=(log_count - 1).exp())}

@@ -22,7 +22,8 @@ def mapped(clusters: pd.DataFrame, random: np.random.Generator) -> dict[str, pd.
                 curves.append({**place, "part": part, "tuning_z": 6 * gain, "tuning_gain": gain})
     bands = pd.DataFrame([
         {
-            "cluster": c, "n_units": 2 * UNITS[c], "n_sessions": 2, "n_animals": 2, "regions": "ACC",
+            "cluster": c, "run": 0, "n_units": 2 * UNITS[c], "n_sessions": 2, "n_animals": 2, "n_animals_agree": 1,
+            "regions": "ACC",
             "peak_khz": (low + high) / 2, "low_khz": low + 0.123456, "high_khz": high, "fwhm_khz": high - low,
             "low_ci_low_khz": low - 1.5, "low_ci_high_khz": low + 1.2, "high_ci_low_khz": high - 1.0,
             "high_ci_high_khz": high + 2.0, "lag_ms_median": 30.0, "heldout_iou": 0.8, "q": 0.0123456, "trust": "ok",

@@ -2,8 +2,8 @@
 
 Mean change of rate of a cluster's units against the frequency of the sound, in part A of the sessions
 (dashed; lags, clusters and their number were chosen there) and in the held-out part B (solid). Shaded: the middle half
-of the units in part B; thin bar and whiskers above: the band, and the bootstrap intervals over bouts of its edges.
-Bands with too little sound are left out.
+of the units in part B; thin bar and whiskers above: each band, and the bootstrap intervals of its edges over animals
+and bouts. Frequencies with too little sound are left out.
 """
 
 import numpy as np
