@@ -90,6 +90,20 @@ def test_every_problem_of_a_sheet_at_once(folder):
     assert all(report.problems for report in reports if report.session.name != "nosound")
 
 
+def test_covariates_are_looked_at(folder):
+    for name, row in (("speed", "12,1"), ("early", "1,1"), ("unnamed", "")):
+        (folder / f"{name}.csv").write_text(f"{'time_s' if row else 'time'},{name}\n{row}\n")
+    cells = ("speed.csv", "early.csv", "unnamed.csv", "nwb:/processing/behavior/speed", "speed.csv;late.csv")
+    rows = [f"s{i}\tanna\ta.wav\ta.nwb\tgood.csv\t\t{cell}" for i, cell in enumerate(cells)]
+    sheet = sheet_of(folder, *rows)
+    sheet.write_text(sheet.read_text().replace("annotations", "annotations\tcovariates"))
+    reports, problems = check_sheet(sheet, config_of())
+    found = [" ".join(map(str, report.problems)) for report in reports]
+    assert found[0] == found[4] == "" and any("covariates: no such file" in str(problem) for problem in problems)
+    assert "samples from 1 to 1 s" in found[1] and "10 to 13" in found[1]
+    assert "need a column time_s" in found[2] and "nothing of this kind" in found[3]
+
+
 def test_settings_that_contradict_each_other(folder):
     sheet = sheet_of(folder, "s1\tanna\ta.wav\ta.nwb\tgood.csv")
     config = config_of(n_frames=500, n_bands=512, counts={"pre_s": -0.1, "post_s": -0.097})

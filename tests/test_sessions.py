@@ -108,6 +108,17 @@ def test_all_problems_come_at_once_with_line_and_mend(write):
         assert part in text
 
 
+def test_covariates_are_tables_beside_the_sheet_and_series_of_the_nwb(write, tmp_path):
+    header = "session\tsubject\tnwb\tcovariates"
+    cell = "x/breath.csv; nwb:/processing/behavior/speed"
+    (session,) = read_sessions(write(f"s1\tanna\ta.nwb\t{cell}", header=header, files=["x/breath.csv", "a.nwb"]))
+    assert session.covariates == (tmp_path / "x/breath.csv", "nwb:/processing/behavior/speed")
+    rows = ("s1\tanna\ta.nwb\tx/breath.csv, b.csv", "s2\tanna\tb.nwb\tnwb:speed", "s3\tanna\tc.nwb\tb.csv;b.csv")
+    text = message(write(*rows, "s4\tanna\t\tnwb:/x", header=header, files=["a.nwb", "b.nwb", "c.nwb", "b.csv"]))
+    parts = ("a semicolon goes between", "nwb:/processing/behavior/NAME", "an entry twice", "but nwb is empty")
+    assert all(part in text for part in parts)
+
+
 def test_same_recordings_in_two_rows(write):
     text = message(write("s1\tanna\ta.wav", "s2\tberta\ta.wav", files=["a.wav"]))
     assert "same recordings" in text and "s1, s2" in text
