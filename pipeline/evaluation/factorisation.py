@@ -70,7 +70,7 @@ def sensitivity_scores(
 ) -> None:
     """Add `sensitivity` of each modality to each latent and `factorisation` of the model.
 
-    held: clips with both modalities; points are drawn from q(z|both) of some of them. sd: of the aggregate posterior.
+    held: clips with all modalities; points are drawn from q(z|all) of some of them. sd: of the aggregate posterior.
     factorisation: sum_j |a_j - n_j| / sum_j (a_j + n_j) over the latents' sensitivities a, n of sound and spikes;
     1: each latent serves one modality alone; 0: all serve both alike.
     """
@@ -81,15 +81,19 @@ def sensitivity_scores(
         z = model.posterior(to_batch(clips), modalities).rsample(1, generator)[0]
 
     def decode(z: Tensor) -> dict[str, Tensor]:
-        decoded = {name: likelihood.mean for name, likelihood in model.decode(z, session=clips.session).items()}
-        counts = decoded["neural"]
-        rate = counts.clamp(min=SMALLEST_COUNT).log() if clips.kind == "spikes" else counts
-        return {"audio": decoded["audio"] / scale_db, "neural": rate}
+        decoded = {}
+        for name, likelihood in model.decode(z, session=clips.session, names=modalities).items():
+            if name == "audio":
+                decoded[name] = likelihood.mean / scale_db
+            else:
+                is_spikes = clips.series(name).kind == "spikes"
+                decoded[name] = likelihood.mean.clamp(min=SMALLEST_COUNT).log() if is_spikes else likelihood.mean
+        return decoded
 
     found = sensitivities(decode, z, sd)
     labels = {"session": clips.session, "split": held.split, "given": "+".join(modalities)}
-    units = {"audio": "SD", "neural": "log rate" if clips.kind == "spikes" else "SD"}
-    for name, unit in units.items():
+    for name in modalities:
+        unit = "log rate" if name != "audio" and clips.series(name).kind == "spikes" else "SD"
         for latent, values in enumerate(found[name].T):
             score = clip_mean(values, held.blocks)
             metrics.add(score, target=name, metric="sensitivity", unit=unit, unit_id=f"z{latent}", **labels)

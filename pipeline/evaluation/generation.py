@@ -49,10 +49,10 @@ def coherence_scores(
         {split: features(known.clips[split]) for split in ("train", "validation")},
         {split: {name: found[name] for name in factors} for split, found in known.factors.items()},
     )
-    sound, counts = joint_draws(model, test, n=N_DRAWS, generator=generator)
-    shown = sound_factors(sound, frequency_hz=test.frequency_hz, frame_s=test.frame_s, min_peak_db=min_peak_db)
+    draws = joint_draws(model, test, n=N_DRAWS, generator=generator)
+    shown = sound_factors(draws["audio"], frequency_hz=test.frequency_hz, frame_s=test.frame_s, min_peak_db=min_peak_db)
     drawn = test.take(np.zeros(N_DRAWS, int))
-    drawn.counts = counts
+    drawn.counts = draws["neural"]
     read, read_real = readout.read(features(drawn)), readout.read(features(test))
     other = torch.randperm(N_DRAWS, generator=generator).numpy()
     blocks = np.arange(N_DRAWS) % N_BLOCKS
@@ -66,15 +66,15 @@ def coherence_scores(
 
 def joint_draws(
     model: MultimodalVAE, clips: SessionClips, *, n: int, generator: torch.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Expected sound (n, n_frequencies, n_frames), dB, and counts (n, n_units, n_bins) of `n` draws from the prior."""
+) -> dict[str, np.ndarray]:
+    """Expected sound (n, n_frequencies, n_frames), dB, counts (n, n_units, n_bins), ... of `n` draws from the prior."""
     width = clips.spectrogram[0].size + clips.counts[0].size
     at_once = max(DECODED_AT_ONCE // width, 1)
     parts = []
     with torch.inference_mode():
         for start in range(0, n, at_once):
             parts.append(model.generate(min(at_once, n - start), generator, session=clips.session))
-    return tuple(torch.cat([part[name] for part in parts]).float().cpu().numpy() for name in ("audio", "neural"))
+    return {name: torch.cat([part[name] for part in parts]).float().cpu().numpy() for name in parts[0]}
 
 
 def agreement(shown: np.ndarray, read: np.ndarray, blocks: np.ndarray, *, n_blocks: int) -> Ratio:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.clips import MODALITIES, SessionClips
+from pipeline.clips import SessionClips
 from pipeline.evaluation.scores import (
     Ratio,
     bits_per_bin,
@@ -23,7 +23,8 @@ SPLITS = ("validation", "test")  # chosen on the first, reported on the second
 class HeldOut:
     """Clips of one split in which some modalities are present, with their blocks and the training clips' means.
 
-    blocks: shape (n_clips,). mean_counts: a bin, shape (n_units,). mean_spectrogram: dB, (n_frequencies, n_frames).
+    blocks: shape (n_clips,). mean_counts: a bin, shape (n_units,). mean_extra: the same of further modalities, by name.
+    mean_spectrogram: dB, (n_frequencies, n_frames).
     """
 
     clips: SessionClips
@@ -32,6 +33,7 @@ class HeldOut:
     mean_counts: np.ndarray
     mean_spectrogram: np.ndarray
     min_peak_db: float
+    mean_extra: dict[str, np.ndarray]
 
     @property
     def noise_sd(self) -> np.ndarray:
@@ -48,16 +50,17 @@ class HeldOut:
         """Scores of a prediction of `target` for these clips, by (metric, its unit).
 
         predicted: expected counts (n_clips, n_units, n_bins), with one score a unit, or dB (n_clips, n_frequencies,
-        n_frames).
+        n_frames). Further modalities are scored as counts or traces are.
         """
         common = {"predicted": predicted, "blocks": self.blocks}
-        if target == "neural":
-            common |= {"reference": self.mean_counts}
-            found = {("explained_variance", "1"): explained_count_variance(counts=self.clips.counts, **common)}
-            if self.clips.kind == "traces":
-                found["bits_per_bin", "bits/bin"] = bits_per_bin(traces=self.clips.counts, **common)
+        if target != "audio":
+            series = self.clips.series(target)
+            common |= {"reference": self.mean_counts if target == "neural" else self.mean_extra[target]}
+            found = {("explained_variance", "1"): explained_count_variance(counts=series.values, **common)}
+            if series.kind == "traces":
+                found["bits_per_bin", "bits/bin"] = bits_per_bin(traces=series.values, **common)
             elif np.all(predicted > 0):  # a Gaussian model of counts may predict fewer than none
-                found["bits_per_spike", "bits/spike"] = bits_per_spike(counts=self.clips.counts, **common)
+                found["bits_per_spike", "bits/spike"] = bits_per_spike(counts=series.values, **common)
             return found
         common["truth"] = self.clips.spectrogram
         return {
@@ -70,8 +73,7 @@ class HeldOut:
 
 def with_modalities(clips: SessionClips, modalities: tuple[str, ...]) -> SessionClips:
     """The clips in which all of `modalities` are present."""
-    wanted = [MODALITIES.index(modality) for modality in modalities]
-    return clips.take(np.flatnonzero(clips.present[:, wanted].all(axis=1)))
+    return clips.take(np.flatnonzero(clips.has(modalities)))
 
 
 def held_out(
@@ -87,13 +89,17 @@ def held_out(
     if not len(chosen) or not all(len(known) for known in training.values()):
         return None
     shape = clips.spectrogram.shape[1:]
+    means = {
+        name: mean_counts(known.series(name).values, kind=clips.series(name).kind)
+        for name, known in training.items()
+        if name != "audio"
+    }
     return HeldOut(
         clips=chosen,
         split=split,
         blocks=resampling_blocks(bout=chosen.bout, start_s=chosen.start_s, chunk_s=chunk_s),
-        mean_counts=mean_counts(training["neural"].counts, kind=clips.kind)
-        if "neural" in training
-        else np.full(len(clips.unit_ids), np.nan),
+        mean_counts=means.pop("neural", np.full(len(clips.unit_ids), np.nan)),
+        mean_extra=means,
         mean_spectrogram=training["audio"].spectrogram.mean(axis=0) if "audio" in training else np.full(shape, np.nan),
         min_peak_db=min_peak_db,
     )

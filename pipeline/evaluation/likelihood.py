@@ -44,7 +44,7 @@ class Draws:
     """What posterior samples say, from which every estimate with this proposal is made; tensors (n_samples, n_clips).
 
     log_likelihoods: log p(x_t|z) by modality, nats. log_ratios: log p(z) - log q(z|given), nats, of the latents that
-    the decoders of some targets see, by those targets: each of them, and all.
+    the decoders of some targets see, by those targets: each of them, those among the given, and all.
     """
 
     log_likelihoods: dict[str, torch.Tensor]
@@ -70,7 +70,8 @@ def draw(
     generator: torch.Generator,
 ) -> Draws:
     """Sample q(z|x_given) for each clip of a batch in which `given` and `targets` are present."""
-    seen = {frozenset(names): _seen(model, names) for names in (*((target,) for target in targets), targets)}
+    sets = (*((target,) for target in targets), [target for target in targets if target in given], targets)
+    seen = {frozenset(names): _seen(model, names) for names in sets if names}
     ratios, likelihoods = {names: [] for names in seen}, {target: [] for target in targets}
     with torch.inference_mode():
         for part in pieces(batch, targets, n_samples):
@@ -115,9 +116,10 @@ def likelihood_scores(
     """Add marginal, joint, conditional and predictive log-likelihoods, synergies and latents' KL, means over clips.
 
     All rows of a session rest on the same clips, at most `n_clips` of them, evenly spread, that have all `modalities`.
-    `marginal`: log p(x_target) with q(z|given) as the proposal; `joint`: log p of both; `conditional`: joint less the
-    given modality's marginal; `predictive`: log E_{q(z|given)} p(x_target|z); `synergy`: log p(x_target) with q(z|all)
-    as the proposal less that with q(z|x_target), clip by clip.
+    `marginal`: log p(x_target) with q(z|given) as the proposal; `joint`: log p of all that is given, two or more;
+    `conditional`: the joint of target and given less the given's own; `predictive`: log E_{q(z|given)} p(x_target|z);
+    `synergy`: log p(x_target) with q(z|given), the target among them, as the proposal less that with q(z|x_target),
+    clip by clip.
     """
     held = held_out(modalities)
     if held is None:
@@ -130,36 +132,33 @@ def likelihood_scores(
         names = {"target": target, "given": "+".join(given), "metric": f"log_likelihood:{name}", "unit": "nat"}
         metrics.add(clip_mean(values, held.blocks), ess=float(ess.mean()), **names, **labels)
 
-    own: dict[str, Estimate] = {}
-    whole: dict[str, Estimate] = {}
-    joint = None
+    marginals: dict[tuple[str, tuple[str, ...]], Estimate] = {}  # by target and given
+    joints: dict[tuple[str, ...], Estimate] = {}  # of what is given
     for given in possible_givens(model, modalities):
         targets = possible_targets(model, modalities, given)
         draws = draw(model, batch, given=given, targets=targets, n_samples=n_samples, generator=generator)
         for target in targets:
             marginal = draws.marginal(target)
             add("marginal", marginal.log_prob, marginal.ess, target, given)
-            if given == (target,):
-                own[target] = marginal
-            elif given == modalities:
-                whole[target] = marginal
+            marginals[target, given] = marginal
             if target not in given:
                 predictive = draws.predictive(target)
                 add("predictive", predictive.log_prob, predictive.ess, target, given)
+        joints[given] = draws.marginal(*given)
         if len(given) > 1:
-            joint = draws.marginal(*given)
-            add("joint", joint.log_prob, joint.ess, "+".join(given), given)
+            add("joint", joints[given].log_prob, joints[given].ess, "+".join(given), given)
         if len(given) == len(modalities) or not model.cross_generates:
             with torch.inference_mode():
                 kl = kl_per_latent(model.posterior(batch, given), model.prior, generator)
             names = {"target": "", "given": "+".join(given), "metric": "kl", "unit": "nat"}
             for index in range(kl.shape[1]):
                 metrics.add(clip_mean(kl[:, index], held.blocks), unit_id=f"z{index}", **names, **labels)
-    if joint is not None:
-        for target in modalities:
-            (other,) = (name for name in modalities if name != target)
-            ess = np.minimum(joint.ess, own[other].ess)
-            add("conditional", joint.log_prob - own[other].log_prob, ess, target, (other,))
-    for target, marginal in whole.items():
-        ess = np.minimum(marginal.ess, own[target].ess)
-        add("synergy", marginal.log_prob - own[target].log_prob, ess, target, modalities)
+    for target in modalities:
+        for given in (names for names in joints if target not in names):
+            together = joints.get(tuple(name for name in modalities if name in (target, *given)))
+            if together is not None:
+                ess = np.minimum(together.ess, joints[given].ess)
+                add("conditional", together.log_prob - joints[given].log_prob, ess, target, given)
+    for target, given in (names for names in marginals if names[0] in names[1] and len(names[1]) > 1):
+        whole, own = marginals[target, given], marginals[target, (target,)]
+        add("synergy", whole.log_prob - own.log_prob, np.minimum(whole.ess, own.ess), target, given)

@@ -48,8 +48,7 @@ def model_metrics(
         sd = aggregate_posterior(loaded.model, batches, loaded.modalities)[1]
     for session in clips:
         check_fit(loaded, session)
-        has_units = session.session in loaded.sessions
-        modalities = tuple(name for name in MODALITIES if name in loaded.modalities and (name != "neural" or has_units))
+        modalities = scored_modalities(loaded, session)
         for split in SPLITS:
             choose = partial(held_out, session, split=split, chunk_s=chunk_s, min_peak_db=min_peak_db)
             common = {
@@ -91,7 +90,7 @@ def latent_scores(
         given = "+".join(modalities)
         if given in means:
             disentanglement_scores(metrics, known, means[given]["test"], given=given)
-    if sd is None or len(modalities) < 2:
+    if sd is None or not set(MODALITIES) <= set(modalities):
         return
     if known is not None:
         generator = torch_generator(loaded.seed, "coherence", session.session)
@@ -101,6 +100,16 @@ def latent_scores(
         training = with_modalities(session.where("train"), ("audio",))
         generator = torch_generator(loaded.seed, "sensitivity", session.session)
         sensitivity_scores(model, metrics, held, training, modalities=modalities, sd=sd, generator=generator)
+
+
+def scored_modalities(loaded: LoadedModel, session: SessionClips) -> tuple[str, ...]:
+    """What the model decodes for a session; of modalities beside sound and neural those that all splits have, too."""
+    known = loaded.known(session.session)
+    chosen = tuple(name for name in known if name in MODALITIES)
+    for name in (name for name in known if name not in MODALITIES):
+        if all(session.where(split).has((*chosen, name)).any() for split in ("train", *SPLITS)):
+            chosen = (*chosen, name)
+    return chosen
 
 
 def check_fit(loaded: LoadedModel, clips: SessionClips) -> None:
@@ -115,12 +124,15 @@ def check_fit(loaded: LoadedModel, clips: SessionClips) -> None:
                 allowed=f"{len(wanted)} values from {wanted[0]:g}" if len(wanted) else "no values",
                 mend="evaluate on the clips that the model was trained on",
             )
-    trained = loaded.sessions.get(clips.session)
-    if trained is not None and list(trained) != list(clips.unit_ids):
-        raise InputError(
-            "these clips do not fit the model: their units differ",
-            where=f"session {clips.session}",
-            found=f"{len(clips.unit_ids)} units: {', '.join(sorted(set(clips.unit_ids) ^ set(trained))[:3])} ...",
-            allowed=f"the {len(trained)} units that the model was trained on, in that order",
-            mend="train again, or evaluate on the clips that the model was trained on",
-        )
+    for name in (name for name in loaded.modalities if name != "audio"):
+        trained = loaded.channels(name).get(clips.session)
+        channels = list(clips.series(name).channels) if name in clips.modalities else []
+        if trained is not None and list(trained) != channels:
+            what = "units" if name == "neural" else f"channels of {name}"
+            raise InputError(
+                f"these clips do not fit the model: their {what} differ",
+                where=f"session {clips.session}",
+                found=f"{len(channels)}: {', '.join(sorted(set(channels) ^ set(trained))[:3])} ...",
+                allowed=f"the {len(trained)} that the model was trained on, in that order",
+                mend="train again, or evaluate on the clips that the model was trained on",
+            )

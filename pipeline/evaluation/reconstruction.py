@@ -1,4 +1,4 @@
-"""Reconstruction and cross generation: how well each modality is predicted from itself, from the other, from both."""
+"""Reconstruction and cross generation: how well each modality is predicted from itself, from others, from all."""
 
 from collections.abc import Callable
 
@@ -45,4 +45,5 @@ def prediction_scores(
                     "target": target,
                     "given": "+".join(given),
                 }
-                metrics.add_all(held.scores(target, values), unit_ids=held.clips.unit_ids, **labels)
+                unit_ids = [] if target == "audio" else held.clips.series(target).channels
+                metrics.add_all(held.scores(target, values), unit_ids=unit_ids, **labels)

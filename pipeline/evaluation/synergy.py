@@ -3,7 +3,7 @@
 In nats: log p(x_t|x_t, x_n) - log p(x_t|x_t), the difference of two columns of the likelihood table (`likelihood.py`),
 both estimates of log p(x_t), so that it says which posterior is the better proposal. In known factors: how much of the
 pitch, level and duration of real clips a ridge regression decodes from the posterior means of q(z|audio), q(z|neural)
-and q(z|both), and what the last has over the better of the others.
+and q(z|both), and what the last has over the better of the others. Of three modalities or more: every set of them.
 """
 
 from collections.abc import Collection
@@ -33,10 +33,10 @@ def posterior_means(model: MultimodalVAE, batch: Batch, given: Collection[str]) 
 def decoding_scores(
     model: MultimodalVAE, metrics: Metrics, known: KnownClips, *, modalities: tuple[str, ...]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Add `decoding` of each known factor from each posterior, and `decoding_synergy`: both less the better one.
+    """Add `decoding` of each known factor from each posterior, and `decoding_synergy`: several less the best alone.
 
-    Explained variance on the test clips of a fit on the training clips; which of the two alone is better is decided on
-    the validation clips. Returns the clips' posterior means by what is given, joined by `+`, and by split.
+    Explained variance on the test clips of a fit on the training clips; which one alone is best is decided on the
+    validation clips. Returns the clips' posterior means by what is given, joined by `+`, and by split.
     """
     batches = {split: to_batch(clips) for split, clips in known.clips.items()}
     factors = [name for name in FACTORS if known.usable(name)]
@@ -63,11 +63,10 @@ def decoding_scores(
         found = scores["test", factor]
         for given, score in found.items():
             metrics.add(score, metric="decoding", given=given, **labels)
-        both = "+".join(modalities)
-        if both in found and len(found) > 1:
-            alone = {given: score.value for given, score in scores["validation", factor].items() if given != both}
-            gain = found[both].minus(found[max(alone, key=alone.get)])
-            metrics.add(gain, metric="decoding_synergy", given=both, **labels)
+        for names in (names for names in possible_givens(model, modalities) if len(names) > 1):
+            alone = {name: scores["validation", factor][name].value for name in names}
+            gain = found["+".join(names)].minus(found[max(alone, key=alone.get)])
+            metrics.add(gain, metric="decoding_synergy", given="+".join(names), **labels)
     return means
 
 
