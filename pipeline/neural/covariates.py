@@ -20,6 +20,7 @@ from pipeline.neural.series import increasing_times, sample_times, scale_of, ser
 
 IN_NWB = "nwb:"
 TIME = "time_s"
+MOST = 32  # each is a dozen regressors: more would take memory and explain by chance
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Source:
 def open_covariates(entries: Sequence[Path | str], nwb: Path | str | None) -> Iterator[list[Source]]:
     """Open what the sheet's column `covariates` names: CSV files, and series (nwb:/...) of the NWB file.
 
-    Raises InputError for tables and series that are missing or cannot be used, and where two have one name.
+    Raises InputError for tables and series that are missing or cannot be used, where two have one name, and where there
+    are more than 32.
     """
     inside = any(str(entry).startswith(IN_NWB) for entry in entries)
     with open_nwb(nwb) if inside else nullcontext() as opened:
@@ -49,7 +51,7 @@ def open_covariates(entries: Sequence[Path | str], nwb: Path | str | None) -> It
             _of_nwb(opened, entry.removeprefix(IN_NWB)) if str(entry).startswith(IN_NWB) else _of_table(Path(entry))
             for entry in entries
         ]
-        _refuse_one_name(sources)
+        _check_names(sources)
         yield sources
 
 
@@ -168,7 +170,16 @@ def _source(where: str, names: list[str], unit: str, times_s: np.ndarray, read) 
     )
 
 
-def _refuse_one_name(sources: list[Source]) -> None:
+def _check_names(sources: list[Source]) -> None:
+    n_covariates = sum(len(source.names) for source in sources)
+    if n_covariates > MOST:
+        raise InputError(
+            "too many covariates",
+            where="; ".join(source.where for source in sources),
+            found=n_covariates,
+            allowed=f"up to {MOST}",
+            mend="choose some, or give a few principal components in a CSV",
+        )
     places: dict[str, str] = {}
     for source in sources:
         for name in source.names:

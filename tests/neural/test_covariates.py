@@ -113,6 +113,8 @@ def test_a_table_that_cannot_be_used_is_one_message(table, lines, told):
 def test_other_mistakes_name_what_is_there(nwb, table, tmp_path):
     assert "did you mean /processing/behavior/still" in message(["nwb:/processing/behavior/stil"], nwb)
     first, second = (table("time_s,x", "0,1", "9,2", name=name) for name in ("a.csv", "b.csv"))
+    many = ",".join(f"x{i}" for i in range(33))
+    assert "up to 32" in message([table(f"time_s,{many}", "0" + 33 * ",1")])
     assert "two covariates are called 'x'" in message([first, second])
     with pytest.raises(InputError, match="no sample in the time of the session"):
         check_covariates([first], None, span_s=(20.0, 30.0))
