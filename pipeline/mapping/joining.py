@@ -175,8 +175,8 @@ def latent_tables(
     """
     model = models[0]
     tables = {"latents": latents_table(embedded, kl_nat)}
-    if changes:
-        sd, active = (tables["latents"][name].to_numpy() for name in ("posterior_sd", "active"))
+    sd, active = (tables["latents"][name].to_numpy() for name in ("posterior_sd", "active"))
+    if changes and active.any():
         far = traverse(model, embedded[0])
         generator = numpy_generator(seed, "latents")
         link = link_latents(embedded[0], clips, n_surrogates=n_surrogates, generator=generator)

@@ -171,7 +171,7 @@ def latent_units(
             "delta_se": ablation.bits_se[:, latents].T.ravel(),
             "p": np.nan,
             "p_floor": np.nan,
-            "sign_agrees": None,
+            "sign_agrees": pd.array(np.full(gain.size, None), dtype="boolean"),
         }
     )
     if linked is None:
@@ -179,4 +179,4 @@ def latent_units(
     r, null = (values[..., latents, :] for values in linked)
     agrees = (np.sign(r) == np.sign(gain)) & (np.sign(far_log_rate[latents]) == np.sign(gain)) & (lost > 0)
     p = permutation_p(np.abs(r), np.abs(null))
-    return table.assign(p=p.ravel(), p_floor=1 / (1 + len(null)), sign_agrees=agrees.ravel())
+    return table.assign(p=p.ravel(), p_floor=1 / (1 + len(null)), sign_agrees=pd.array(agrees.ravel(), dtype="boolean"))

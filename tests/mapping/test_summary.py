@@ -46,3 +46,14 @@ def test_the_headlines_tell_what_the_controls_say(tables, trust, first, last):
     lines = summarise(tables, primary=None, best_baseline=None, q=0.05, p_one_cluster=float("nan"))["headlines"]
     assert lines[0].startswith(first) and lines[-1].startswith(last)
     assert ("3.0% to 21.0%" in lines[-1]) == (trust == "ok") and ("21%" in lines[0]) == (trust == "low")
+
+
+def test_a_cluster_with_two_bands_is_one_cluster(tables):
+    tables["unit_clusters"] = pd.DataFrame(
+        {"q_vocal": 0.01, "q_band": 0.01, "p_band": 0.01, "p_vocal": 0.01, "cluster": [0, 0, 0, 1, 1, 1]}
+    )
+    bands = {"cluster": [0, 0, 1], "peak_khz": [50.0, 86.0, 62.0], "low_khz": [45.0, 81.0, 57.0], "n_animals": 1}
+    tables["cluster_bands"] = pd.DataFrame({**bands, "high_khz": [54.0, 92.0, 66.0], "q": [0.01, 0.02, 0.01]})
+    summary = summarise(tables, primary=None, best_baseline=None, q=0.05, p_one_cluster=0.01)
+    assert summary["n_clusters"] == 2
+    assert "2 clusters of neurons stand for 45-54 and 81-92 kHz, 57-66 kHz (" in summary["headlines"][0]
