@@ -20,7 +20,7 @@ from pipeline.errors import InputError, InputErrors
 from pipeline.estimate import Cost, SessionSize, cost_of
 from pipeline.mapping.power import SONG_SHARE, smallest_gain
 from pipeline.neural.covariates import check_covariates
-from pipeline.neural.recording import Choice, UnitsHeader, read_header
+from pipeline.neural.recording import Choice, UnitsHeader, count_channels, read_header
 from pipeline.pulses.session_clock import check_pulse_channels, read_clock
 from pipeline.sessions import Session, absent_files, scan_sheet
 from pipeline.sync import sync_kind
@@ -34,6 +34,7 @@ class SessionReport:
     recording: Recording | None = None
     n_bands: int = 0
     units: UnitsHeader | None = None
+    n_extra: dict[str, int] = field(default_factory=dict)  # channels of further modalities
     clock: Clock | None = None
     problems: list[InputError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -133,6 +134,7 @@ def size_of(report: SessionReport, config: Config) -> SessionSize:
     stride_s = chosen.duration_s if chosen.mode == "call" else chosen.stride_s
     n_clips = len(windows_over(0.0, length_s, duration_s=chosen.duration_s, stride_s=stride_s)) if length_s else 0
     n_units = report.units.n_units if report.units else 0
+    n_channels = n_units + sum(report.n_extra.values())
     count_bins = (chosen.duration_s + chosen.counts.pre_s + chosen.counts.post_s) / config.neural.bin_width_s
     return SessionSize(
         n_samples=sound.n_samples if sound else 0,
@@ -142,7 +144,7 @@ def size_of(report: SessionReport, config: Config) -> SessionSize:
         n_units=n_units,
         n_count_bins=round(length_s / config.neural.bin_width_s),
         n_clips=n_clips,
-        numbers_a_clip=round(chosen.n_bands * chosen.n_frames + n_units * count_bins),
+        numbers_a_clip=round(chosen.n_bands * chosen.n_frames + n_channels * count_bins),
     )
 
 
@@ -201,6 +203,14 @@ def _look_at(session: Session, config: Config) -> SessionReport:
     if session.covariates and not absent & {"covariates", "nwb"}:
         span_s = report.analysed_s if report.clock else None
         attempt(lambda: check_covariates(session.covariates, session.nwb, span_s=span_s))
+    for name, extra in config.extra.items():
+        if extra.signal == "covariates":
+            report.n_extra[name] = len(session.covariates)
+        elif report.units:
+            choice = Choice.of(config.neural_as(name))
+            report.n_extra[name] = attempt(lambda choice=choice: count_channels(session.nwb, choice)) or 0
+    if without := [name for name in config.extra if not report.n_extra.get(name)]:
+        report.notes.append(f"no {', '.join(without)} (section extra): models learn from this session without")
     if session.audio and session.nwb and not session.sync:
         report.notes.append("sync is empty: sound and NWB are taken to run on one clock that starts with the sound")
     attempt(lambda: _check_overlap(report))

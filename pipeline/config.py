@@ -294,6 +294,10 @@ class Config(Section):
             raise ValueError("covariates are one modality, not several")
         return value
 
+    def neural_as(self, extra: str) -> Neural:
+        """The section neural with what a further modality reads in place of its signal."""
+        return self.neural.model_copy(update=self.extra[extra].model_dump())
+
 
 def load_config(source: str | Path | dict | None = None) -> Config:
     """Read a configuration.

@@ -8,7 +8,7 @@ import soundfile
 from pynwb import NWBHDF5IO, NWBFile
 
 from pipeline.__main__ import main
-from pipeline.check import check_sheet, table_of
+from pipeline.check import check_sheet, size_of, table_of
 from pipeline.config import load_config
 
 RATE_HZ = 250_000
@@ -102,6 +102,23 @@ def test_covariates_are_looked_at(folder):
     assert found[0] == found[4] == "" and any("covariates: no such file" in str(problem) for problem in problems)
     assert "samples from 1 to 1 s" in found[1] and "10 to 13" in found[1]
     assert "need a column time_s" in found[2] and "nothing of this kind" in found[3]
+
+
+def test_further_modalities_are_looked_at(folder):
+    sheet = sheet_of(folder, "s1\tanna\ta.wav\ta.nwb\tgood.csv")
+    config = config_of()
+    (before,), _ = check_sheet(sheet, config)
+    extra = {
+        "lfp": {"signal": "lfp"},
+        "again": {"signal": "units"},
+        "filtered": {"signal": "units", "unit_filter": "x > 1"},
+    }
+    config = config.model_copy(update={"extra": load_config({"extra": extra}).extra})
+    (report,), problems = check_sheet(sheet, config)
+    assert report.n_extra == {"lfp": 0, "again": 2, "filtered": 0}
+    assert report.notes == ["no lfp, filtered (section extra): models learn from this session without"]
+    assert len(problems) == 1 and "unit_filter" in str(problems[0])
+    assert size_of(report, config).numbers_a_clip == size_of(before, config).numbers_a_clip + 2 * 10
 
 
 def test_settings_that_contradict_each_other(folder):

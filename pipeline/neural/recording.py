@@ -137,6 +137,11 @@ def holds(location: Path | str, choice: Choice) -> bool:
         return _signal(nwb, choice).usable(nwb)
 
 
+def count_channels(location: Path | str, choice: Choice) -> int:
+    """Number of the units or traces that are chosen, 0 where there is no such signal. Raises as `read_header`."""
+    return read_header(location, choice).n_units if holds(location, choice) else 0
+
+
 def _signal(nwb: Nwb, choice: Choice) -> ModuleType:
     import pipeline.neural.signals as known
 

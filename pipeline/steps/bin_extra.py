@@ -25,7 +25,7 @@ def run(args, config):
     session = find_session(args.sheet, args.session)
     if args.extra not in config.extra:
         raise InputError("no such modality", where="extra", found=args.extra, allowed=list(config.extra))
-    neural = config.neural.model_copy(update=config.extra[args.extra].model_dump())
+    neural = config.neural_as(args.extra)
     main = read_table(args.units)
     if session.nwb and holds(session.nwb, Choice.of(neural)):
         counts, units = bin_signal(session, neural, args.spectrogram)
