@@ -1,12 +1,13 @@
-"""What sound tells of held-out spikes: Duet's models beside the baselines, over seeds and gains of a simulation.
+"""Duet's models on simulated sessions, from sound and spikes to tables: prediction beside the baselines, and recovery.
 
-    python benchmarks/prediction.py [--seeds 5] [--gains 2 3] [--families mopoe] [--minutes 20] [--out TABLE.csv]
+    python benchmarks/prediction.py [--seeds 5] [--gains 2 3] [--family mopoe] [--minutes 20] [--out TABLE.csv]
 
 For every gain and seed one session (160 units: 80 tuned in 4 bands, 30 that fire to any vocalization, 50 unrelated) is
-simulated with its sound in a temporary folder, and the workflow runs up to the metrics by default settings, one
-training a family. Prints bits/spike of the test blocks given the sound (mean over seeds, standard error over seeds),
-and in how many seeds a family is above every baseline. `--out` keeps the metrics of each as they come, and a call
-that finds it goes on from there.
+simulated with its sound in a temporary folder, and the whole workflow runs by default settings with one training.
+Prints, each as the mean over seeds with its standard error: bits/spike of the test blocks given the sound, and in how
+many seeds the family is above every baseline; then what the tables recover of the plan, and in how many units the
+family's own map (`coupling`) is significant at p <= 0.05. `--out` keeps the figures of each session as they come, and
+a call that finds it goes on from there.
 """
 
 import argparse
@@ -24,16 +25,17 @@ from pipeline.storage import read_table, write_table
 REPOSITORY = Path(__file__).resolve().parents[1]
 UNITS = {"units_per_band": 20, "n_vocal": 30, "n_unrelated": 50}
 SHEET = "session\tsubject\taudio\tnwb\tsync\nmouse1\tmouse1\tdata/mouse1.wav\tdata/mouse1.nwb\tdata/mouse1_sync.csv\n"
+BITS = "bits/spike given sound"
+NOMINAL = 0.05
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--gains", type=float, nargs="+", default=[2.0, 3.0])
-    parser.add_argument("--families", nargs="+", default=["mopoe"])
+    parser.add_argument("--family", default="mopoe")
     parser.add_argument("--minutes", type=float, default=20, help="length of a session, min")
-    parser.add_argument("--cores", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="table with one row a gain, seed and objective")
+    parser.add_argument("--out", type=Path, help="table with one row a gain, seed and figure")
     args = parser.parse_args()
     rows = read_table(args.out) if args.out and args.out.exists() else pd.DataFrame(columns=["gain", "seed"])
     done = set(zip(rows["gain"], rows["seed"], strict=True))
@@ -42,50 +44,67 @@ def main() -> None:
             if (gain, seed) in done:
                 continue
             with tempfile.TemporaryDirectory() as folder:
-                found = predicted(Path(folder), gain, seed, 60 * args.minutes, args.families, args.cores)
+                run(Path(folder), gain=gain, seed=seed, duration_s=60 * args.minutes, family=args.family)
+                found = pd.concat([prediction(Path(folder)), recovery(Path(folder))])
             rows = pd.concat([rows, found.assign(gain=gain, seed=seed)], ignore_index=True)
             if args.out:
                 write_table(rows, args.out)
     report(rows)
 
 
-def predicted(folder: Path, gain: float, seed: int, duration_s: float, families: list[str], cores: int) -> pd.DataFrame:
-    """bits/spike of spikes given sound on the test blocks, one row an objective (bits, se), of one session."""
+def run(folder: Path, *, gain: float, seed: int, duration_s: float, family: str) -> None:
+    """The whole workflow on one simulated session, in `folder`."""
     (folder / "sessions.tsv").write_text(SHEET)
     settings = {
         "sessions": "sessions.tsv",
         "seed": seed,
         "simulation": {"out_dir": "data", "n_sessions": 1, "duration_s": duration_s, "gain": gain, **UNITS},
-        "models": {"families": families, "latent_dims": [32], "seeds": [seed]},
+        "models": {"families": [family], "seeds": [seed]},
     }
     (folder / "config.json").write_text(json.dumps(settings))
-    models = [f"results/models/{family}-k32/seed{seed}/metrics.parquet" for family in families]
-    tables = [*models, "results/models/baselines/metrics.parquet"]
     command = [sys.executable, "-m", "snakemake", "--snakefile", REPOSITORY / "Snakefile", "--directory", folder]
-    command += ["--configfile", folder / "config.json", "--cores", str(cores), "--quiet", "all", "--", *tables]
+    command += ["--configfile", folder / "config.json", "--cores", "1", "--quiet", "all"]
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
-    metrics = pd.concat([pd.read_parquet(folder / table) for table in tables])
-    chosen = metrics.query("split == 'test' and target == 'neural' and given == 'audio' and unit_id == ''")
-    chosen = chosen[chosen["metric"] == "bits_per_spike"]
-    return chosen[["objective", "value", "se"]].rename(columns={"value": "bits", "se": "bits_se"})
+
+
+def prediction(folder: Path) -> pd.DataFrame:
+    """bits/spike of the test blocks given the sound, one row an objective (metric, of, value)."""
+    metrics = pd.concat([pd.read_parquet(path) for path in folder.glob("results/models/**/metrics.parquet")])
+    metrics = metrics.query("split == 'test' and target == 'neural' and given == 'audio' and unit_id == ''")
+    metrics = metrics[metrics["metric"] == "bits_per_spike"]
+    return metrics.assign(metric=BITS).rename(columns={"objective": "of"})[["metric", "of", "value"]]
+
+
+def recovery(folder: Path) -> pd.DataFrame:
+    """What `duet score` says of the tables, and how often the coupling is significant in units of each kind."""
+    scores = pd.read_csv(folder / "results/tables/recovery.csv", keep_default_na=False)
+    scores["metric"] = scores["metric"] + " (" + scores["unit"] + ")"
+    truth = json.loads((folder / "data/truth.json").read_text(encoding="utf-8"))["sessions"]["mouse1"]["units"]
+    coupling = pd.read_parquet(folder / "results/tables/coupling.parquet").drop_duplicates("unit_id")
+    kind = coupling["unit_id"].map(lambda unit: truth[unit]["kind"])
+    share = (coupling["p"] <= NOMINAL).groupby(kind).mean()
+    own = [("coupling, p <= 0.05 (1)", f"{kind} units", value) for kind, value in share.items()]
+    return pd.concat([scores[["metric", "of", "value"]], pd.DataFrame(own, columns=["metric", "of", "value"])])
 
 
 def report(rows: pd.DataFrame) -> None:
-    rows = rows.assign(is_baseline=rows["objective"].str.startswith("baseline:"))
+    rows = rows.assign(value=pd.to_numeric(rows["value"], errors="coerce"))
     gains = sorted(rows["gain"].unique())
     columns = [f"gain {gain:g} ({rows[rows['gain'] == gain]['seed'].nunique()} seeds)" for gain in gains]
-    print("\n| given sound, bits/spike | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
-    for name, own in rows.sort_values("is_baseline").groupby("objective", sort=False):
+    print("\n| | | " + " | ".join(columns) + " |\n|---|---|" + "---|" * len(columns))
+    for (metric, of), own in rows.groupby(["metric", "of"], sort=False):
         cells = []
         for gain in gains:
-            values = own[own["gain"] == gain]["bits"]
-            cells.append(f"{values.mean():+.3f} ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}")
-        print(f"| {name.removeprefix('baseline:')} | " + " | ".join(cells) + " |")
-    best = rows[rows["is_baseline"]].groupby(["gain", "seed"])["bits"].max()
-    for name, own in rows[~rows["is_baseline"]].groupby("objective", sort=False):
-        above = own.set_index(["gain", "seed"])["bits"] > best
+            values = own[own["gain"] == gain]["value"].dropna()
+            error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+            cells.append(f"{values.mean():.3f} ± {error:.3f}")
+        print(f"| {metric} | {of} | " + " | ".join(cells) + " |")
+    bits = rows[rows["metric"] == BITS].pivot(index=["gain", "seed"], columns="of", values="value")
+    simple = bits.columns.str.startswith("baseline:")
+    for name in bits.columns[~simple]:
+        above = bits[name] > bits.loc[:, simple].max(axis=1)
         cells = [f"{above[gain].sum()} of {len(above[gain])}" for gain in gains]
-        print(f"| seeds in which {name} is above every baseline | " + " | ".join(cells) + " |")
+        print(f"| seeds in which {name} is above every baseline | | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":
