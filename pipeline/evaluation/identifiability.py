@@ -17,7 +17,7 @@ from scipy.spatial.distance import cdist
 
 from pipeline.clips import SessionClips
 from pipeline.evaluation.factors import FACTORS, KnownClips, known_clips
-from pipeline.evaluation.features import principal_directions
+from pipeline.evaluation.features import coarsened, principal_directions
 from pipeline.evaluation.heldout import SPLITS
 from pipeline.evaluation.metrics import Metrics
 from pipeline.evaluation.planted import LOG_VALUES, Song
@@ -27,6 +27,7 @@ from pipeline.evaluation.scores import Ratio, block_sums
 N_LANDMARKS = 192
 WIDTHS = (0.5, 1.0, 2.0)  # of the kernel, in root mean square distances between clips
 N_COMPONENTS = 128  # of a modality's data; fewer lose the duration of short calls
+MOST_FEATURES = 1024  # of those data
 JITTER = 1e-6  # on the kernel of the landmarks, whose diagonal is 1: some of them may be alike
 EXACT_SOUND = ("planted_pitch", "planted_level", "planted_duration")
 
@@ -61,8 +62,8 @@ def identifiability_scores(metrics: Metrics, known: KnownClips, z: BySplit, *, g
             )
 
 
-def data_ceiling(session: SessionClips, *, chunk_s: float, min_peak_db: float, song: Song | None) -> list[Metrics]:
-    """The same scores of one session from each modality's data and from both, and from the planted sound if known.
+def data_scores(session: SessionClips, *, chunk_s: float, min_peak_db: float, song: Song | None) -> list[Metrics]:
+    """The same scores of one session from each modality's data, and from the planted sound if that is known.
 
     chunk_s, min_peak_db, song: see `known_clips`.
     """
@@ -71,20 +72,8 @@ def data_ceiling(session: SessionClips, *, chunk_s: float, min_peak_db: float, s
     if known is None:
         return []
     found = Metrics(objective="baseline:data", latent_dim=0, seed=0)
-    data = {
-        name: components(
-            {
-                split: (part.spectrogram if name == "audio" else part.counts).reshape(len(part), -1)
-                for split, part in known.clips.items()
-            }
-        )
-        for name in modalities
-    }
-    for name, features in data.items():
-        identifiability_scores(found, known, features, given=name)
-    if len(data) > 1:
-        both = {split: np.hstack([features[split] for features in data.values()]) for split in known.clips}
-        identifiability_scores(found, known, both, given="+".join(modalities))
+    for name in modalities:
+        identifiability_scores(found, known, components(_coarse_data(known.clips, name)), given=name)
     if not all(known.usable(name) for name in EXACT_SOUND):
         return [found]
     exact = Metrics(objective="baseline:exact_sound", latent_dim=0, seed=0)
@@ -107,6 +96,18 @@ def components(data: BySplit) -> dict[str, np.ndarray]:
     scores = {split: values.astype(np.float64) @ basis for split, values in centred.items()}
     scale = np.sqrt(scores["train"].var(axis=0).sum()) or 1.0
     return {split: values / scale for split, values in scores.items()}
+
+
+def _coarse_data(clips: Mapping[str, SessionClips], name: str) -> dict[str, np.ndarray]:
+    """The sound or the counts of each split, (n_clips, n_features), averaged to about `MOST_FEATURES`."""
+    if name == "audio":
+        most = int(np.sqrt(MOST_FEATURES))
+        bands = {split: coarsened(part.spectrogram, axis=1, most=most) for split, part in clips.items()}
+        data = {split: coarsened(values, axis=2, most=most) for split, values in bands.items()}
+    else:
+        n_units = len(clips["train"].unit_ids)
+        data = {s: coarsened(part.counts, axis=2, most=max(MOST_FEATURES // n_units, 1)) for s, part in clips.items()}
+    return {split: values.reshape(len(values), -1) for split, values in data.items()}
 
 
 def read_linearly(z: BySplit, targets: Mapping[str, BySplit]) -> dict[str, dict[str, np.ndarray]]:

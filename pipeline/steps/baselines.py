@@ -14,7 +14,7 @@ def add_arguments(parser):
 def run(args, config):
     from pipeline.clips import read_clips
     from pipeline.evaluation.baselines import baseline_metrics
-    from pipeline.evaluation.identifiability import data_ceiling
+    from pipeline.evaluation.identifiability import data_scores
     from pipeline.evaluation.metrics import metrics_table
     from pipeline.evaluation.planted import planted_songs, read_truth
     from pipeline.storage import write_table
@@ -25,5 +25,5 @@ def run(args, config):
     for path in args.clips:
         clips = read_clips(path)
         metrics += baseline_metrics(clips, **settings)
-        metrics += data_ceiling(clips, song=songs.get(clips.session), **settings)
+        metrics += data_scores(clips, song=songs.get(clips.session), **settings)
     write_table(metrics_table(*metrics), args.out)

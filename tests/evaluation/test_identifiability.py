@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation.factors import KnownClips
-from pipeline.evaluation.identifiability import components, data_ceiling, identifiability_scores
+from pipeline.evaluation.identifiability import components, data_scores, identifiability_scores
 from pipeline.evaluation.metrics import Metrics, metrics_table
 from pipeline.evaluation.planted import Song
 
@@ -81,7 +81,7 @@ def test_missing_factors_are_left_out_of_fit_and_score(make_clips):
     assert (found["n"] == N // 2).all() and (found["value"] > 0.99).all()
 
 
-def test_ceiling_is_read_from_the_data(make_clips):
+def test_the_data_themselves_are_read(make_clips):
     """The level of a clip is a sum over its cells; the pressure goes with it, so that the planted sound tells both."""
     clips = make_clips(n_clips=2000)[0]
     clips.counts[::7] = np.nan  # missing bins
@@ -91,14 +91,14 @@ def test_ceiling_is_read_from_the_data(make_clips):
         "length": np.random.default_rng(0).normal(size=2000), "planted_level": level_db}, offset_s=0.0, drift_ppm=0.0,
     )  # fmt: skip
     settings = {"chunk_s": 10.0, "min_peak_db": 10.0}
-    bare = metrics_table(*data_ceiling(clips, song=None, **settings))
+    bare = metrics_table(*data_scores(clips, song=None, **settings))
     assert set(bare["target"]) == {"pitch", "level", "duration"}
-    assert set(bare["given"]) == {"audio", "neural", "audio+neural"}
+    assert set(bare["given"]) == {"audio", "neural"}
     song.values["planted_pitch"][0] = 0.0
     deaf = replace(clips, unit_ids=[], counts=clips.counts[:, :0])
-    assert set(metrics_table(*data_ceiling(deaf, song=None, **settings))["given"]) == {"audio"}
+    assert set(metrics_table(*data_scores(deaf, song=None, **settings))["given"]) == {"audio"}
     song = replace(song, stop_s=clips.start_s + np.random.default_rng(1).uniform(0.1, 0.2, 2000))
-    table = metrics_table(*data_ceiling(clips, song=song, **settings)).set_index(["objective", "given", "metric"])
+    table = metrics_table(*data_scores(clips, song=song, **settings)).set_index(["objective", "given", "metric"])
     value = table.set_index("target", append=True)["value"]
     kernel = "identifiability:nonlinear"
     assert value["baseline:data", "audio", kernel, "pressure"] > 0.9

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from jinja2 import Template
+from synthetic_tables import IDENTIFIABLE
 
 from pipeline.discovery import names_in
 from pipeline.report import figures
@@ -16,6 +17,7 @@ from pipeline.report.figures import (
     coupling,
     example,
     factorisation,
+    identifiability,
     joint_samples,
     reconstructions,
     synergy,
@@ -128,6 +130,20 @@ def test_synergy_draws_both_sides_against_the_better_one(full_run):
     assert {round(float(line.get_xdata()[0]), 2) for line in nats.lines if line.get_marker() == "o"} == {
         1.5, -0.5, 1.55, -0.45,
     }  # fmt: skip
+
+
+def test_identifiability_draws_both_decoders_beside_the_data(full_run):
+    with in_style():
+        sound, neural, both = identifiability.draw(full_run.results).axes
+    assert [tick.get_text() for tick in sound.get_yticklabels()][-1] == "pitch"
+    for axes, share in ((sound, 1.0), (neural, 0.1), (both, 0.9)):
+        wanted = [value * share - less for value in IDENTIFIABLE.values() for less in (0.05, 0.0)]  # of the primary
+        np.testing.assert_allclose(sorted(patch.get_width() for patch in axes.patches), sorted(wanted))
+    diamonds = [float(line.get_xdata()[0]) for line in sound.lines if line.get_marker() == "D"]
+    np.testing.assert_allclose(sorted(diamonds), [0.4, 0.5, 0.85])
+    assert not [line for axes in (neural, both) for line in axes.lines if line.get_marker() == "D"]
+    thick = [float(line.get_xdata()[0]) for line in neural.lines if line.get_linewidth() == 2]
+    np.testing.assert_allclose(sorted(thick), sorted(value - 0.1 for value in IDENTIFIABLE.values()))
 
 
 def test_examples_are_drawn_as_stored(full_run):
