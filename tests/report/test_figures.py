@@ -5,6 +5,7 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 from jinja2 import Template
 from synthetic_tables import IDENTIFIABLE
@@ -17,6 +18,7 @@ from pipeline.report.figures import (
     coupling,
     example,
     factorisation,
+    further,
     identifiability,
     joint_samples,
     reconstructions,
@@ -130,6 +132,57 @@ def test_synergy_draws_both_sides_against_the_better_one(full_run):
     assert {round(float(line.get_xdata()[0]), 2) for line in nats.lines if line.get_marker() == "o"} == {
         1.5, -0.5, 1.55, -0.45,
     }  # fmt: skip
+
+
+def further_rows(name, session, given, target, value, *, metric="bits_per_spike"):
+    """One row of the metrics of a family, as of two blocks that weigh the same."""
+    labels = {"objective": name, "latent_dim": 8, "seed": 0, "session": session, "split": "test", "unit_id": ""}
+    blocks = {"block_sums": np.array([value - 0.1, value + 0.1]), "block_weights": np.ones(2)}
+    return {
+        **labels,
+        **blocks,
+        "given": given,
+        "target": target,
+        "metric": metric,
+        "value": value,
+        "n": 10,
+        "unit": "bits",
+    }
+
+
+def test_what_a_further_modality_adds_is_drawn_over_the_sessions_that_have_it(full_run):
+    with in_style(), pytest.raises(NoData, match="No modality beside"):
+        further.draw(full_run.results)
+    rows = [further_rows("mopoe", "none", "audio", "neural", 5.0)]
+    for name, gain in (("mopoe", 0.3), ("mvae", 0.1)):
+        rows += [
+            further_rows(name, "moving", given, "neural", value)
+            for given, value in (("audio", 0.2), ("movement", 0.05), ("audio+movement", 0.2 + gain))
+        ]
+        for given, value in (("movement", 0.9), ("audio", 0.01), ("neural", 0.4), ("audio+neural", 0.41)):
+            rows.append(further_rows(name, "moving", given, "movement", value, metric="explained_variance"))
+    results = replace(full_run.results)
+    results.__dict__["metrics"] = pd.DataFrame(rows)
+    with in_style():
+        left, right = further.draw(results).axes
+    dots = sorted(round(float(line.get_xdata()[0]), 3) for line in left.lines if line.get_marker() == "o")
+    assert dots == [0.05, 0.05, 0.2, 0.2, 0.3, 0.5]  # nothing of the session that lacks it
+    assert [text.get_text() for text in left.get_yticklabels()] == ["mvae", "mopoe"]
+    dots = sorted(round(float(line.get_xdata()[0]), 3) for line in right.lines if line.get_marker() == "o")
+    assert dots == [0.01, 0.01, 0.4, 0.4, 0.41, 0.41, 0.9, 0.9]
+    texts = [text.get_text().strip() for text in (*left.texts, *right.texts)]
+    assert {"from sound and movement", "from itself", "from both"} <= set(texts)
+
+
+def test_synergy_is_that_of_sound_and_spikes_where_there_are_more(full_run):
+    results = replace(full_run.results)
+    table = full_run.results.table("model_comparison")
+    more = table[table["metric"].isin(["decoding_synergy", "log_likelihood:synergy"])].assign(given="audio+movement")
+    third = more[more["metric"].eq("log_likelihood:synergy")].assign(target="movement")
+    results.__dict__["_tables"] = full_run.results._tables | {"model_comparison": pd.concat([table, more, third])}
+    with in_style():
+        one, other = (synergy.draw(run).axes for run in (full_run.results, results))
+    assert [len(axes.lines) for axes in one] == [len(axes.lines) for axes in other]
 
 
 def test_identifiability_draws_both_decoders_beside_the_data(full_run):

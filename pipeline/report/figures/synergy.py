@@ -18,14 +18,16 @@ from pipeline.report.results import NoData, Results
 from pipeline.report.style import FAINT, INK, SIDE_COLOURS, SIDES, new_figure, panel_letter
 
 PLACE = 66
+BOTH = "audio+neural"
 FACTORS = ("pitch", "level", "duration")
 MARKERS = dict(zip(FACTORS, "os^", strict=True))
 
 
 def draw(results: Results) -> Figure:
     """Decoding of the primary model, joint against best single of all, and the nats."""
-    decoding, gains = measured(results, "decoding"), measured(results, "decoding_synergy")
-    nats = measured(results, "log_likelihood:synergy")
+    decoding = measured(results, "decoding")
+    gains, nats = (measured(results, metric) for metric in ("decoding_synergy", "log_likelihood:synergy"))
+    gains, nats = (rows[rows["given"].eq(BOTH)] if len(rows) else rows for rows in (gains, nats))
     if gains.empty and nats.empty:
         raise NoData("No model infers its latents from both sides.")
     n_rows = max(nats["label"].nunique() if len(nats) else 0, 6)
@@ -68,7 +70,7 @@ def _against(axes: Axes, decoding: pd.DataFrame, gains: pd.DataFrame) -> None:
             continue
         joint = float(both.iloc[0])
         alone = joint - gain.value
-        colour = SIDE_COLOURS["audio+neural"] if gain.is_primary else FAINT
+        colour = SIDE_COLOURS[BOTH] if gain.is_primary else FAINT
         if np.isfinite(gain.se):
             axes.plot([alone, alone], [joint - 1.96 * gain.se, joint + 1.96 * gain.se], color=colour, lw=1)
         marker = MARKERS.get(gain.target, "o")
