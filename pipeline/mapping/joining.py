@@ -188,7 +188,7 @@ def latent_tables(
                 changes[session.session],
                 ablations[session.session],
                 far.log_rate[session.session],
-                link.unit_r.get(session.session),
+                link.units.get(session.session),
                 unit_ids=session.unit_ids,
                 kind=model.kind,
                 **common,
@@ -201,9 +201,10 @@ def latent_tables(
         bands = latent_bands(
             list(changes.values()), list(ablations.values()), far, link, frequency_hz=model.frequency_hz, **common
         )
-        agree = tables["latents"].set_index("latent")["seeds_agree"]
-        bands = bands.assign(null=LATENT_NULL, seeds_agree=bands["latent"].map(agree))
-        bands["lag_ms"] = lag_of_bands(bands, of_units[of_units["q"] <= q])
+        if len(bands):
+            agree = tables["latents"].set_index("latent")["seeds_agree"]
+            bands = bands.assign(null=LATENT_NULL, seeds_agree=bands["latent"].map(agree))
+            bands["lag_ms"] = lag_of_bands(bands, of_units[of_units["q"] <= q])
         tables |= {"latent_bands": bands, "latent_units": of_units.drop(columns="best_khz")}
     named = {"objective": model.family, "latent_dim": model.latent_dim}
     return {name: table.assign(**named) for name, table in tables.items()}

@@ -16,7 +16,7 @@ from pipeline.evaluation.scores import bits_per_bin, bits_per_spike, block_sums
 from pipeline.mapping.bands import band_columns, band_runs, bins_inside, peak_bands
 from pipeline.mapping.coupling import SMALLEST_COUNT, LatentChanges, held_out_clips
 from pipeline.mapping.latents import Link, Traversal
-from pipeline.mapping.nulls import permutation_p, q_values
+from pipeline.mapping.nulls import q_values
 from pipeline.vae.assembly import LoadedModel, to_batch
 
 MAX_CLIPS = 1024  # for ablation
@@ -131,6 +131,8 @@ def latent_bands(
                     "p": link.band_p(latent, inside, sign),
                 }
             )
+    if not rows:  # no latent reaches the sound
+        return pd.DataFrame()
     table = pd.DataFrame(rows)
     table = table.assign(q=q_values(table["p"].to_numpy()), p_floor=link.p_floor)
     table = table[table["run"].eq(0) | (table["p"] <= ALPHA)].reset_index(drop=True)
@@ -141,7 +143,7 @@ def latent_units(
     changes: LatentChanges,
     ablation: Ablation,
     far_log_rate: np.ndarray,
-    linked: tuple[np.ndarray, np.ndarray] | None,
+    linked: tuple[np.ndarray, np.ndarray, float] | None,
     *,
     unit_ids: list[str],
     kind: str,
@@ -150,8 +152,8 @@ def latent_units(
     n_draws: int,
     generator: np.random.Generator,
 ) -> pd.DataFrame:
-    """Gain of each unit of a session along each active latent; `linked`: r of the two (n_latents, n_units) in held-out
-    clips and its surrogates (n_surrogates, n_latents, n_units), None where there were too few clips."""
+    """Gain of each unit of a session along each active latent; `linked`: as in `Link.units`, None where the session has
+    too few clips."""
     latents = np.flatnonzero(active)
     neural = changes.neural[:, :, latents] * sd[latents]  # (n_clips, n_units, n_active)
     gain = neural.mean(axis=0).T
@@ -176,7 +178,7 @@ def latent_units(
     )
     if linked is None:
         return table
-    r, null = (values[..., latents, :] for values in linked)
-    agrees = (np.sign(r) == np.sign(gain)) & (np.sign(far_log_rate[latents]) == np.sign(gain)) & (lost > 0)
-    p = permutation_p(np.abs(r), np.abs(null))
-    return table.assign(p=p.ravel(), p_floor=1 / (1 + len(null)), sign_agrees=pd.array(agrees.ravel(), dtype="boolean"))
+    r, p, p_floor = linked
+    sign = np.sign(gain)
+    agrees = (np.sign(r[latents]) == sign) & (np.sign(far_log_rate[latents]) == sign) & (lost > 0)
+    return table.assign(p=p[latents].ravel(), p_floor=p_floor, sign_agrees=pd.array(agrees.ravel(), dtype="boolean"))

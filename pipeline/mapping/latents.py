@@ -16,6 +16,7 @@ from pipeline.vae.assembly import LoadedModel
 ACTIVE_VARIANCE, ACTIVE_KL_NAT = 0.01, 0.05
 STABLE_R = 0.8
 SHORTEST_SHIFT = 40  # clips
+FEWEST_CLIPS = 76  # of a session in which a link is looked for: twenty shifts or so
 HELD_OUT = ("validation", "test")
 
 
@@ -115,7 +116,8 @@ def shift_link(
     left, right = (np.ascontiguousarray(_standard(values, blocks).T) for values in (left, right))
     n = left.shape[1]
     shifts = shift_candidates(n, shortest=min(SHORTEST_SHIFT, n // 4), n_shifts=n_shifts)
-    r, null = np.empty((len(left), len(right))), np.empty((len(shifts), len(left), len(right)))
+    r = np.empty((len(left), len(right)), np.float32)
+    null = np.empty((len(shifts), *r.shape), np.float32)
     spectrum = fft.rfft(right)
     for index, series in enumerate(left):
         at_shifts = fft.irfft(np.conj(fft.rfft(series)) * spectrum, n=n) / max(n, 1)  # (n_right, n)
@@ -135,14 +137,13 @@ class Link:
     """Whether latents link sound and spikes in held-out clips, as correlations and those at circular shifts.
 
     `band_r` (n_latents, n_bands): of latents inferred from spikes alone and the level of each band, averaged over
-    animals; `band_null` (n_surrogates, n_latents): the largest |r| over bands at shifts. `unit_r` {session: r
-    (n_latents, n_units) and at shifts (n_surrogates, n_latents, n_units)}: of latents inferred from sound alone and the
-    units' counts.
+    animals; `band_null` (n_surrogates, n_latents, n_bands): at shifts. `units` {session: r, p (n_latents, n_units) and
+    the smallest p}: of latents inferred from sound alone and the units' counts.
     """
 
     band_r: np.ndarray
     band_null: np.ndarray
-    unit_r: dict[str, tuple[np.ndarray, np.ndarray]]
+    units: dict[str, tuple[np.ndarray, np.ndarray, float]]
 
     @property
     def p_floor(self) -> float:
@@ -166,31 +167,30 @@ def link_latents(
     Null: circular shifts of the clips, bout means removed. For bands, sessions are averaged (animals weigh the same),
     and so are shifts that are drawn for each session on its own.
     """
-    units, of_bands, animals = {}, [], []
-    n_latents, n_bands = len(embedded.columns), len(clips[0].frequency_hz)
-    for session in clips:
-        given = {name: embedded.means(name, session.session) for name in ("audio", "neural")}
-        common = given["audio"].index.intersection(given["neural"].index).get_level_values("clip").to_numpy()
-        if len(common) < 4 * 19:
-            continue
-        chosen = session.take(np.sort(common))
+    shape = (len(embedded.columns), len(clips[0].frequency_hz))
+    both = [(session, *_held_out(embedded, session)) for session in clips]
+    both = [(session, chosen, z) for session, chosen, z in both if len(chosen) >= FEWEST_CLIPS]
+    animals = [session.subject for session, *_ in both]
+    band_r, band_null, units = np.zeros(shape), np.zeros((n_surrogates, *shape), np.float32), {}
+    for session, chosen, z in both:
         blocks = np.where(chosen.bout >= 0, chosen.bout, (chosen.start_s // 10).astype(int))
-        keys = pd.MultiIndex.from_arrays([[session.session] * len(common), np.sort(common)])
-        z = {name: table.reindex(keys).to_numpy() for name, table in given.items()}
         counts = np.nansum(chosen.counts, axis=2)
-        units[session.session] = shift_link(z["audio"], counts, blocks, n_shifts=n_surrogates)
+        r, null = shift_link(z["audio"], counts, blocks, n_shifts=n_surrogates)
+        units[session.session] = (r, permutation_p(np.abs(r), np.abs(null)), 1 / (1 + len(null)))
         level_db = chosen.spectrogram.mean(axis=2)
         level_db -= level_db.mean(axis=1, keepdims=True)
-        of_bands.append(shift_link(z["neural"], level_db, blocks, n_shifts=n_surrogates))
-        animals.append(session.subject)
-    if not of_bands:
-        return Link(np.full((n_latents, n_bands), np.nan), np.zeros((0, n_latents, n_bands)), units)
-    weights = np.array([1 / animals.count(animal) for animal in animals]) / len(set(animals))
-    r = sum(weight * r for weight, (r, _) in zip(weights, of_bands, strict=True))
-    if len(of_bands) == 1:
-        (null,) = (null for _, null in of_bands)
-    else:
-        null = np.zeros((n_surrogates, *r.shape), np.float32)
-        for weight, (_, at_shifts) in zip(weights, of_bands, strict=True):
-            null += weight * at_shifts[generator.integers(len(at_shifts), size=n_surrogates)]
-    return Link(r, null, units)
+        r, null = shift_link(z["neural"], level_db, blocks, n_shifts=n_surrogates)
+        if len(both) == 1:
+            return Link(r, null, units)
+        weight = 1 / animals.count(session.subject) / len(set(animals))
+        band_r += weight * r
+        band_null += np.float32(weight) * null[generator.integers(len(null), size=n_surrogates)]
+    return Link(band_r, band_null, units) if both else Link(np.full(shape, np.nan), np.zeros((0, *shape)), units)
+
+
+def _held_out(embedded: Embedded, session: SessionClips) -> tuple[SessionClips, dict[str, np.ndarray]]:
+    """The held-out clips with both sides, in the order of time, and their latents (n_clips, n_latents) by what they
+    were inferred from."""
+    given = {name: embedded.means(name, session.session).droplevel("session") for name in ("audio", "neural")}
+    common = given["audio"].index.intersection(given["neural"].index).sort_values()
+    return session.take(common.to_numpy(int)), {name: z.loc[common].to_numpy() for name, z in given.items()}

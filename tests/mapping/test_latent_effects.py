@@ -97,7 +97,7 @@ def effects(linear, from_spikes, far=1):
         found.changes,
         ablation,
         far * moved.log_rate["a"],
-        link.unit_r["a"],
+        link.units["a"],
         unit_ids=clips.unit_ids,
         kind="spikes",
         **common,
@@ -147,7 +147,7 @@ def test_a_few_clips_cannot_be_tested(linear):
     _, clips, z = linear
     few = clips.take(np.arange(40))
     link = link_latents(embedded(z, z), [replace(few, session="b")], n_surrogates=99, generator=None)
-    assert np.isnan(link.p_floor) and np.isnan(link.band_p(0, np.ones(31, bool), 1)) and not link.unit_r
+    assert np.isnan(link.p_floor) and np.isnan(link.band_p(0, np.ones(31, bool), 1)) and not link.units
 
 
 def test_animals_weigh_the_same_in_the_link(linear):
