@@ -192,9 +192,10 @@ TABLES = {
         "split": "validation or test",
         "target": "modality whose likelihood it is",
         "given": "modalities that the latents were inferred from",
-        "metric": "marginal: log p(target), the latents drawn from q(z|given); joint: of both sides; conditional: "
-        "joint less the marginal of what is given; predictive: log mean of p(target|z) over q(z|given); synergy: the "
-        "marginal of the target drawn from q(z|both) less that drawn from q(z|target), on the same clips",
+        "metric": "marginal: log p(target), the latents drawn from q(z|given); joint: of all that is given; "
+        "conditional: joint of target and given less the given's own; predictive: log mean of p(target|z) over "
+        "q(z|given); synergy: the marginal of the target, one of the given, drawn from q(z|given) less that drawn from "
+        "q(z|target), on the same clips",
         "value": "estimate, nats a clip",
         "se": "standard error over blocks",
         "ess": "effective sample size of the importance weights",
@@ -215,7 +216,7 @@ TABLES = {
         "metric": "bits_per_spike (of traces: bits_per_bin), explained_variance, peak_frequency_error; log_likelihood: "
         "as in that table; joint_coherence: r of the factor that the sound shows and the one that ridge regression, "
         "fitted on real clips, reads from the counts; decoding: explained variance of the factor, read from the "
-        "latents; decoding_synergy: from both sides less from the better one; identifiability:linear, "
+        "latents; decoding_synergy: from all that is given less from the best of it alone; identifiability:linear, "
         "identifiability:nonlinear: explained variance of the factor (pitch, pressure, length: of its logarithm), read "
         "by ridge or kernel ridge regression (baseline:data: from the data instead of latents); mig, sap: gap between "
         "the two latents that tell most of the factor; factorisation: 0 all latents serve both sides alike, 1 each "

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from pynwb import NWBHDF5IO, NWBFile
+from pynwb.ecephys import ElectricalSeries
 
 from pipeline.__main__ import main
 from pipeline.clips import read_clips
@@ -94,6 +95,7 @@ EXTRA = {
         "probe_b": {"signal": "units", "unit_filter": "probe == 'B'"},
         "movement": {"signal": "covariates"},
         "lfp": {"signal": "lfp"},
+        "calcium": {"signal": "traces"},
         "same": {"signal": "multiunit"},
     },
 }
@@ -104,6 +106,11 @@ def test_a_second_probe_and_movement_become_modalities(folder, capsys):
     nwb.add_unit_column("probe", "of a test")
     for times, probe in ((np.arange(5, 45, 0.1), "A"), (np.arange(5, 45, 0.25), "B")):
         nwb.add_unit(spike_times=times, obs_intervals=[[5.0, 45.0]], probe=probe)
+    nwb.add_electrode(location="A1", group=nwb.create_electrode_group("s", "s", "A1", nwb.create_device("probe")))
+    sample_s = np.arange(0, 50, 1 / 400)
+    wave = np.sin(2 * np.pi * 50 * sample_s) * np.where(np.floor(sample_s) % 2, 1.0, 0.1)
+    rows = nwb.create_electrode_table_region([0], "all")
+    nwb.add_acquisition(ElectricalSeries(name="lfp", data=wave[:, None], electrodes=rows, rate=400.0))
     with NWBHDF5IO(folder / "a.nwb", "w") as io:
         io.write(nwb)
     time_s = np.arange(5, 36, 0.05)
@@ -118,24 +125,29 @@ def test_a_second_probe_and_movement_become_modalities(folder, capsys):
     made = ("--spectrogram", "spectrogram.nc", "--counts", "counts.nc", "--units", "units.parquet")
     assert do("bin", *made[:2], "--out", "counts.nc", "--units-out", "units.parquet") == 0
     assert do("covariates", "--counts", "counts.nc", "--out", "covariates.nc") == 0
-    for name in ("probe_b", "lfp"):
+    for name in ("probe_b", "lfp", "calcium"):
         assert do("bin-extra", "--extra", name, *made, "--out", f"{name}.nc", "--units-out", f"{name}.parquet") == 0
     assert pd.read_parquet(folder / "probe_b.parquet")["included"].tolist() == [False, True]
-    assert not len(pd.read_parquet(folder / "lfp.parquet"))  # this file has no potentials
+    assert not len(pd.read_parquet(folder / "calcium.parquet"))  # there are no ROIs
     assert do("bin-extra", "--extra", "same", *made, "--out", "s.nc", "--units-out", "s.parquet") == 2
     assert "units of the neural side are in this modality too" in capsys.readouterr().err
 
-    extra = [f"{name}={folder / file}" for name, file in (("movement", "covariates.nc"), ("probe_b", "probe_b.nc"))]
-    files = (*made[:4], "--calls", "calls.parquet", "--extra", *extra, f"lfp={folder / 'lfp.nc'}", "--out", "clips.nc")
+    extra = [f"{name}={folder / name}.nc" for name in ("probe_b", "lfp", "calcium")]
+    extra.append(f"movement={folder / 'covariates.nc'}")
+    files = (*made[:4], "--calls", "calls.parquet", "--extra", *extra, "--out", "clips.nc")
     assert do("clips", *files) == 0
     clips = read_clips(folder / "clips.nc")
-    assert clips.modalities == ("audio", "neural", "probe_b", "movement", "lfp", "same")
-    assert clips.present[:, :4].all() and not clips.present[:, 4:].any()
+    assert clips.modalities == ("audio", "neural", "probe_b", "movement", "lfp", "calcium", "same")
+    assert clips.present[:, :5].all() and not clips.present[:, 5:].any()
     first = np.rint(clips.start_s * 100).astype(int)[:, None] + 5 + np.arange(10)
     np.testing.assert_array_equal(clips.counts[:, 0], (first - 500) % 10 == 0)
     np.testing.assert_array_equal(clips.series("probe_b").values[:, 0], (first - 500) % 25 == 0)
     speed = clips.series("movement").values[:, 0]
     assert np.corrcoef(speed.ravel(), np.sin(first / 100 + 0.005).ravel())[0, 1] > 0.999
+    gamma = clips.series("lfp")
+    assert gamma.channels == [f"s1|lfp|{band}" for band in range(4)] and gamma.kind == "traces"
+    loud = np.floor(first / 100) % 2 == 1
+    assert np.corrcoef(gamma.values[:, 2].ravel(), loud.ravel())[0, 1] > 0.95
 
 
 def test_a_mistake_is_one_message(folder, capsys):
