@@ -43,8 +43,8 @@ def identifiability_notes(results: Results) -> list[str]:
     data, exact = _values(rows, "data", "audio"), _values(rows, "exact", "planted sound")
     if not set(PLANTED) <= set(latents) & set(data) & set(exact):
         notes.append(
-            f"Pressure and length of the vocal organ cannot be told from the sound of a freely moving mouse: {LAW}. "
-            "No latent stands for either."
+            "Pressure and length of the vocal organ cannot be told apart in the sound of a freely moving mouse: "
+            f"{LAW}. No latent stands for either."
         )
         return notes
     told = (

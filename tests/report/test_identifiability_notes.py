@@ -30,7 +30,7 @@ def test_without_a_truth_it_is_said_as_what_is_known(full_run):
     read, known = identifiability_notes(results)
     assert "duration 0.50 ± 0.04" in read
     assert known.startswith(
-        "Pressure and length of the vocal organ cannot be told from the sound of a freely moving mouse"
+        "Pressure and length of the vocal organ cannot be told apart in the sound of a freely moving mouse"
     )
     assert LAW in known and known.endswith("No latent stands for either.")
 

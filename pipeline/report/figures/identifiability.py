@@ -20,6 +20,7 @@ from pipeline.report.results import NoData, Results
 from pipeline.report.style import FAINT, INK, SIDE_COLOURS, SIDES, new_figure, panel_letter
 
 PLACE = 69
+LOWEST = -0.3  # where the axis ends, at the latest: so few clips that it is worse tell nothing
 HEIGHT = 0.34  # of a bar, rows
 DIAMOND = {"marker": "D", "ms": 4.5, "ls": "", "color": "white", "mec": INK, "mew": 0.9}
 
@@ -41,10 +42,11 @@ def draw(results: Results) -> Figure:
         axes.tick_params(axis="y", length=0)
         if len(factors) > len(SOUND):
             axes.axhline(len(PLANTED) - 0.5, color=FAINT, lw=0.5, ls=":")
-        panel_letter(axes, letter)
+        if len(sides) > 1:
+            panel_letter(axes, letter)
     panels[0].set_yticks(range(len(factors)), [name.replace("_", " ") for name in factors[::-1]])
     panels[0].set_ylim(-0.6, len(factors) - 0.4)
-    panels[0].set_xlim(min(-0.04, panels[0].get_xlim()[0]), 1.04)
+    panels[0].set_xlim(np.clip(panels[0].get_xlim()[0], LOWEST, -0.04), 1.04)
     figure.supxlabel("explained variance, test blocks", size=8)
     keys = [
         Patch(color=FAINT, alpha=alpha, lw=0, label=name) for name, alpha in (("ridge", 0.4), ("kernel ridge", 1.0))
