@@ -69,7 +69,7 @@ def sample_covariates(sources: Sequence[Source], grid: Grid) -> Covariates:
     """All covariates on a grid: means of samples, or straight lines between them, as for traces.
 
     What is not known stays so, with one warning; one that never changes is left out, with a warning. Raises
-    InputError where a source has no value in the time of the grid, or nothing is left.
+    InputError where a source has no value in the time of the grid, or no bin is left in which all are known.
     """
     span_s = grid.first_bin * grid.bin_width_s, (grid.first_bin + grid.n_bins) * grid.bin_width_s
     names, units, columns, constant = [], [], [], []
@@ -94,7 +94,18 @@ def sample_covariates(sources: Sequence[Source], grid: Grid) -> Covariates:
     missing = np.count_nonzero(~np.isfinite(values), axis=0)
     if missing.any():
         counts = ", ".join(f"{name} in {n}" for name, n in zip(names, missing, strict=True) if n)
-        warn(f"{where}: of {grid.n_bins} bins, covariates are not known: {counts}", stacklevel=2)
+        n_left = np.count_nonzero(np.isfinite(values).all(axis=1))
+        if n_left == 0:
+            raise InputError(
+                "there is no bin in which all covariates are known",
+                where=where,
+                found=f"of {grid.n_bins} bins, missing: {counts}",
+                mend="leave out those that are mostly missing",
+            )
+        warn(
+            f"{where}: of {grid.n_bins} bins, covariates are not known: {counts}; tests use the {n_left} others",
+            stacklevel=2,
+        )
     return Covariates(names, units, values, grid.start_s, grid.bin_width_s)
 
 

@@ -82,6 +82,9 @@ def test_samples_of_a_table_are_averaged_and_gaps_and_empty_cells_stay(table):
     assert np.isnan(covariates.values[gap]).all()
     assert np.isnan(covariates.values[500:600, 1]).all() and np.isnan(covariates.values[:, 1]).sum() == 150
     assert len(warned) == 1 and "of 800 bins" in warned[0] and "breath in 50, pupil in 150" in warned[0]
+    assert "use the 650 others" in warned[0]
+    halves = [f"{t},{t if t < 6 else ''},{t if t > 6 else ''}" for t in np.arange(0, 12, 0.01)]
+    assert "no bin in which all covariates are known" in message([table("time_s,a,b", *halves)])
 
 
 def test_a_constant_is_left_out_and_nothing_else_is_an_error(nwb, table):
