@@ -142,6 +142,9 @@ class Models(Section):
         1.0, description="weight of the audio likelihood in training; 'dim' balances by dimension"
     )
     neural_weight: float | Literal["dim"] = Field(5.0, description="weight of the neural likelihood in training")
+    extra_weight: float | Literal["dim"] = Field(
+        5.0, description="weight of the likelihood of each further modality (section extra) in training"
+    )
     hidden: int = Field(256, ge=4, description="width of the hidden layers")
     n_factors: int = Field(12, ge=1, description="factors of the low-rank neural decoder")
     n_basis: int = Field(6, ge=1, description="lags between sound and counts that the neural decoder weighs")

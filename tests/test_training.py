@@ -22,6 +22,7 @@ SPEC = {
     "neural_likelihood": "poisson",
     "audio_weight": 1.0,
     "neural_weight": 1.0,
+    "extra_weight": 1.0,
     "hidden": 16,
     "n_factors": 3,
     "n_basis": 2,

@@ -39,6 +39,7 @@ def run(args, config):
             neural_likelihood=settings.neural_likelihood,
             audio_weight=settings.audio_weight,
             neural_weight=settings.neural_weight,
+            extra_weight=settings.extra_weight,
             hidden=settings.hidden,
             n_factors=settings.n_factors,
             n_basis=settings.n_basis,

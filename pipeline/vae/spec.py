@@ -42,6 +42,7 @@ def describe(
     neural_likelihood: str,
     audio_weight: float | str,
     neural_weight: float | str,
+    extra_weight: float | str,
     hidden: int,
     n_factors: int,
     n_basis: int,
@@ -52,7 +53,7 @@ def describe(
 ) -> dict[str, Any]:
     """The spec of a model for these clips; a modality that no clip holds is left out.
 
-    Modalities beside sound and neural have the likelihood of their kind, with weight 1.
+    Modalities beside sound and neural have the likelihood of their kind.
 
     Raises InputError where the sessions' clips differ in shape or kind, the likelihood is not for that kind, an option
     is not the family's, or no clip has a label that is asked for.
@@ -83,11 +84,10 @@ def describe(
     if private and options.get("private_dim") is None:
         options = options | {"private_dim": private}
     sessions = _channels(clips, "neural")
-    n_units = np.mean([len(units) for units in sessions.values()]) if sessions else 0
-    dims = {"audio": first.frequency_hz.size * first.frame_s.size, "neural": float(n_units * first.bin_s.size)}
-    dims |= dict.fromkeys(extra, 0.0)  # their weight is 1
+    dims = {"audio": first.frequency_hz.size * first.frame_s.size, "neural": _mean_size(sessions) * first.bin_s.size}
+    dims |= {name: _mean_size(known["sessions"]) * first.bin_s.size for name, known in extra.items()}
     largest = max(dims[name] for name in modalities)
-    weights = {"audio": audio_weight, "neural": neural_weight} | dict.fromkeys(extra, 1.0)
+    weights = {"audio": audio_weight, "neural": neural_weight} | dict.fromkeys(extra, extra_weight)
     return {
         "family": family,
         "latent_dim": latent_dim,
@@ -163,6 +163,10 @@ def _channels(clips: Sequence[SessionClips], modality: str) -> dict[str, list[st
     having = [session for session in clips if modality in session.modalities and session.has([modality]).any()]
     found = {session.session: list(session.series(modality).channels) for session in having}
     return {session: channels for session, channels in found.items() if channels}
+
+
+def _mean_size(sessions: dict[str, list[str]]) -> float:
+    return float(np.mean([len(channels) for channels in sessions.values()])) if sessions else 0.0
 
 
 def _common_kind(clips: Sequence[SessionClips], modality: str) -> str:

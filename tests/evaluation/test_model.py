@@ -25,6 +25,7 @@ PLAIN = {
     "neural_likelihood": "poisson",
     "audio_weight": 1.0,
     "neural_weight": 1.0,
+    "extra_weight": 1.0,
     "hidden": 8,
     "n_factors": 2,
     "n_basis": 2,

@@ -25,6 +25,7 @@ SPEC = {
     "neural_likelihood": "poisson",
     "audio_weight": 1.0,
     "neural_weight": 2.0,
+    "extra_weight": 2.0,
     "hidden": 16,
     "n_factors": 4,
     "n_basis": 2,

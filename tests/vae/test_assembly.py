@@ -20,6 +20,7 @@ SPEC = {
     "neural_likelihood": "negative_binomial",
     "audio_weight": "dim",
     "neural_weight": "dim",
+    "extra_weight": 1.0,
     "hidden": 8,
     "n_factors": 3,
     "n_basis": 2,

@@ -155,3 +155,5 @@ def test_names_and_kinds_that_cannot_be():
         describe([with_third(make_clips())], **(SPEC | {"options": {"private_dim": {"lfp": 1}}}))
     model, _ = build([with_third(make_clips())], options={"private_dim": {"movement": 2}})
     assert model.n_latents == 4
+    spec = describe([with_third(make_clips())], **(SPEC | {"extra_weight": "dim"}))
+    assert spec["weights"]["movement"] == pytest.approx(32 / 18)  # 8 bands x 4 frames of sound, 3 channels x 6 bins
