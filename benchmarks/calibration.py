@@ -125,6 +125,8 @@ def report(rows: pd.DataFrame) -> None:
     print("| test | " + " | ".join(f"{name} ({len(group)})" for name, group in groups) + " |")
     print("|---|" + "---|" * len(groups))
     for measure in measures:
+        if rows[measure].isna().all():  # no other session's song here
+            continue
         cells = []
         for name, group in groups:
             values = group[measure].astype(float)
