@@ -131,7 +131,7 @@ class Clips(Section):
 
 
 class Models(Section):
-    families: list[str] = Field(["unimodal", "mvae", "mopoe"], min_length=1, description="families to train, or 'all'")
+    families: list[str] = Field(["unimodal", "mopoe"], min_length=1, description="families to train, or 'all'")
     latent_dims: list[int] = Field([32], min_length=1, description="numbers of latent dimensions to train")
     seeds: list[int] = Field([0, 1, 2], min_length=1, description="seeds to train; 3 for stability, 5 to publish")
     neural_likelihood: Literal["auto", "poisson", "negative_binomial", "gaussian"] = Field(
