@@ -203,7 +203,7 @@ def judged(clusters: tuple[np.ndarray, list[tuple[float, float]]], truth: pd.Dat
         "assigned": assigned[~others].mean(),
         "forced": assigned[others].mean(),
         "iou": float(np.median(best)),
-        "n_clusters": len(bands),
+        "n_clusters": labels.max(initial=-1) + 1,
     }
 
 
