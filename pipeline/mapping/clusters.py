@@ -1,7 +1,7 @@
 """Clusters of units with like tuning: consensus over subsamples, and how many clusters there really are.
 
-Every choice here is made on part A (training blocks). The number of clusters must beat a null of one elongated
-cluster of the same covariance; units that nothing speaks for stay in no cluster.
+Every choice here is made on part A (training blocks). Several clusters must beat one elongated cluster of the same
+covariance and a continuum of best bands; units that nothing speaks for stay in no cluster.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.ndimage import correlate1d
-from scipy.spatial.distance import cdist, squareform
+from scipy.spatial.distance import squareform
+
+from pipeline.mapping.nulls import permutation_p
 
 UNIT_SHARE, BOUT_SHARE = 0.8, 0.5
 LAG_WEIGHT = 0.3  # of the largest lag, against a tuning curve of length 1
-MIN_MEMBERSHIP = 0.5
+MIN_MEMBERSHIP = 2 / 3  # together with the own cluster twice as often as apart, in draws of half of the bouts
 MAX_SPREADS, MIN_SPREAD = 4.0, 0.05  # robust SDs of the likeness to one's cluster; at least so much is normal
 N_NULL = 199
 ALPHA = 0.05
@@ -59,7 +61,7 @@ class PooledTuning:
 class Clustering:
     """`labels` (n_units,) with -1 for none, `membership` (n_units,): mean consensus with the own cluster's others.
 
-    `p_one_cluster`: how easily one elongated cluster of the same covariance would look like this (NaN: too few units).
+    `p_one_cluster`: how easily one elongated cluster, or a continuum, would look like this (NaN: too few units).
     """
 
     labels: np.ndarray
@@ -79,10 +81,8 @@ def consensus_clusters(
 ) -> Clustering:
     """Cluster units by consensus over draws of 80 % of the units and 50 % of the bouts.
 
-    k is the largest number of clusters of at least `min_units` in which every cluster stands apart from its nearest
-    neighbour (`separation_p`), given that all units together do not look like one cluster (`one_cluster_p`);
-    otherwise 1. Smaller clusters are dissolved: their units get -1, as do units with membership below 0.5 and
-    units unlike the rest of their cluster.
+    Groups are as many as `count_clusters` says; those below `min_units` are dissolved: their units get -1, as do units
+    with membership below 2/3 and units unlike the rest of their cluster.
     """
     n_units = pooled.n_units
     if n_units < min_units:
@@ -91,58 +91,39 @@ def consensus_clusters(
     features = pooled.features()
     largest = min(max_clusters, n_units // min_units)
     together = _consensus(pooled, n_draws=n_draws, largest=largest, generator=generator)
-    p_one = one_cluster_p(features, largest=largest, generator=generator)
-    best, p_apart = 1, 1.0
+    n_groups, p_one_cluster = count_clusters(features, largest=largest, generator=generator)
     kept, chosen = np.zeros(n_units, int), np.ones((n_units, n_units))
-    for k, matrix in together.items():
-        labels = _without_small(_cut(matrix, k), min_units)
-        n_large = labels.max() + 1
-        if n_large < 2 or p_one > ALPHA:
-            continue
-        p = separation_p(features, labels, generator=generator)
-        p_apart = min(p_apart, p)
-        if max(p, p_one) <= ALPHA and n_large > best:
-            best, kept, chosen = n_large, labels, matrix
+    if n_groups > 1:
+        chosen = together[n_groups]
+        kept = _without_small(_cut(chosen, n_groups), min_units)
     membership = _membership(chosen, kept)
     unlike = _unlike(features, kept)
-    labels = kept if best == 1 else np.where((membership >= MIN_MEMBERSHIP) & ~unlike, kept, NONE)
+    labels = kept if n_groups == 1 else np.where((membership >= MIN_MEMBERSHIP) & ~unlike, kept, NONE)
     labels = _without_small(labels, min_units)
-    p_one_cluster = max(p_one, p_apart if p_one <= ALPHA else 0.0) if largest > 1 else float("nan")
     return Clustering(labels, membership, int(labels.max()) + 1, p_one_cluster)
 
 
-def one_cluster_p(features: np.ndarray, *, largest: int, generator: np.random.Generator) -> float:
-    """p of all units being one cluster: the best reduction of the sum of squares by 2..`largest` groups, in SDs of its
-    null, against the same best over draws of one cluster with the same covariance."""
-    if largest < 2:
-        return float("nan")
-    observed = _reductions(features, largest)
-    null = np.array([_reductions(draw, largest) for draw in _one_cluster(features, N_NULL, generator)])
-    sd = np.maximum(null.std(axis=0), 1e-9)
-    best = ((null - null.mean(axis=0)) / sd).max(axis=1)
-    return float((1 + (best >= ((observed - null.mean(axis=0)) / sd).max()).sum()) / (1 + N_NULL))
+def count_clusters(features: np.ndarray, *, largest: int, generator: np.random.Generator) -> tuple[int, float]:
+    """How many groups there are, 1 to `largest`, those of strays too, and p of there being one (NaN if `largest` is 1).
 
-
-def separation_p(features: np.ndarray, labels: np.ndarray, *, generator: np.random.Generator) -> float:
-    """Largest p over clusters of its being one with its nearest neighbour; `labels` (n_units,), -1 is left out.
-
-    Statistic: share of the pair's sum of squares that lies between the two, along the line through their centres (noise
-    in other directions says nothing about a gap). The null splits its draws in two by Ward's tree, and so has the same
-    freedom. It must be beaten twice: by one cluster of the same covariance, and by a continuum of best bands.
+    Statistic: the share of the sum of squares that lies between 2..`largest` groups of Ward's tree, in SDs of a null,
+    of which there are two: one cluster of the same covariance, and a continuum of best bands. p: the largest over k
+    against the largest over k of each draw, of the null that is harder to beat. Of several clusters their number is the
+    smallest whose statistic, against the harder null, is within one SD of the largest: the rule of the gap statistic
+    (Tibshirani, Walther & Hastie 2001), against nulls that know what tuning curves look like.
     """
-    n_clusters = labels.max() + 1
-    centres = np.array([features[labels == c].mean(axis=0) for c in range(n_clusters)])
-    distance = cdist(centres, centres) + np.diag(np.full(n_clusters, np.inf))
-    pairs = {tuple(sorted((c, int(distance[c].argmin())))) for c in range(n_clusters)}
-    worst = 0.0
-    for a, b in sorted(pairs):
-        rows = np.isin(labels, (a, b))
-        observed = _gap(features[rows], labels[rows] == a)
-        for null_of in (_one_cluster, _continuum):
-            draws = null_of(features[rows], N_NULL, generator)
-            null = np.array([_gap(draw, fcluster(linkage(draw, "ward"), 2, "maxclust") == 1) for draw in draws])
-            worst = max(worst, float((1 + (null >= observed).sum()) / (1 + N_NULL)))
-    return worst
+    if largest < 2:
+        return 1, float("nan")
+    observed = _reductions(features, largest)
+    excess, p = [], []
+    for null_of in (_one_cluster, _continuum):
+        null = np.array([_reductions(draw, largest) for draw in null_of(features, N_NULL, generator)])
+        mean, sd = null.mean(axis=0), np.maximum(null.std(axis=0), 1e-9)
+        excess.append((observed - mean) / sd)
+        p.append(permutation_p(excess[-1].max(), ((null - mean) / sd).max(axis=1)))
+    harder = np.minimum(*excess)
+    several = 2 + int(np.argmax(harder >= harder.max() - 1))
+    return (several if max(p) <= ALPHA else 1), float(max(p))
 
 
 def _continuum(features: np.ndarray, n_draws: int, generator: np.random.Generator) -> np.ndarray:
@@ -186,15 +167,6 @@ def _reductions(points: np.ndarray, largest: int) -> np.ndarray:
     """
     within = linkage(points, "ward")[:, 2] ** 2 / 2
     return np.cumsum(within[::-1])[: largest - 1] / max(within.sum(), 1e-300)
-
-
-def _gap(points: np.ndarray, first: np.ndarray) -> float:
-    """Share of the variance along the line through the centres of two groups that lies between them."""
-    line = points[first].mean(axis=0) - points[~first].mean(axis=0)
-    along = points @ line
-    shares = np.array([first.mean(), (~first).mean()])
-    between = shares.prod() * (along[first].mean() - along[~first].mean()) ** 2
-    return float(between / max(along.var(), 1e-300))
 
 
 def _consensus(pooled: PooledTuning, *, n_draws: int, largest: int, generator) -> dict[int, np.ndarray]:

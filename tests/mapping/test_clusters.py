@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from pipeline.mapping.clusters import NONE, PooledTuning, consensus_clusters, one_cluster_p, separation_p
+from pipeline.mapping.clusters import NONE, PooledTuning, consensus_clusters, count_clusters
 
 N_BANDS = 20
 BANDS = np.arange(N_BANDS)
@@ -69,14 +69,31 @@ def test_too_few_units_make_no_cluster():
 def test_what_the_model_says_separates_what_noise_hides():
     generator = np.random.default_rng(3)
     true = np.repeat([0, 1], 12)
-    data = pooled(np.array([8.0, 12.0])[true], generator, noise=0.9)
+    data = pooled(np.array([8.0, 12.0])[true], generator, noise=0.4)
     profile = np.exp(-0.5 * ((BANDS - np.array([8.0, 12.0])[true][:, None]) / 1.5) ** 2)
     with_model = PooledTuning(data.response, data.power, data.lag, profile)
-    p = [separation_p(one.features(), true, generator=np.random.default_rng(0)) for one in (data, with_model)]
-    assert p[1] < p[0] and p[1] <= 0.05
+    (n_data, p_data), (n_model, p_model) = (
+        count_clusters(one.features(), largest=4, generator=np.random.default_rng(0)) for one in (data, with_model)
+    )
+    assert (n_data, n_model) == (1, 2) and p_model <= 0.05 < p_data
+
+
+def test_noisy_clusters_are_counted_together_where_no_pair_stands_apart():
+    """Twelve units each, half of whose tuning is noise."""
+    counted = [
+        count_clusters(
+            pooled(np.repeat([3.0, 7.5, 12.0, 16.5], 12), np.random.default_rng(seed), noise=0.35).features(),
+            largest=8,
+            generator=np.random.default_rng(seed),
+        )[0]
+        for seed in range(4)
+    ]
+    assert counted == [4] * 4
 
 
 def test_p_of_one_cluster_is_honest_for_normal_clouds():
     generator = np.random.default_rng(4)
-    p = [one_cluster_p(generator.standard_normal((20, 4)), largest=4, generator=generator) for _ in range(12)]
-    assert np.mean(np.array(p) <= 0.05) <= 0.25 and min(p) > 0
+    found = [count_clusters(generator.standard_normal((20, 4)), largest=4, generator=generator) for _ in range(12)]
+    p = np.array([p for _, p in found])
+    assert np.mean(p <= 0.05) <= 0.25 and p.min() > 0
+    assert [n == 1 for n, _ in found] == (p > 0.05).tolist()
