@@ -18,6 +18,7 @@ LAG_WEIGHT = 0.3  # of the largest lag, against a tuning curve of length 1
 MIN_MEMBERSHIP = 2 / 3  # together with the own cluster twice as often as apart, in draws of half of the bouts
 MAX_SPREADS, MIN_SPREAD = 4.0, 0.05  # robust SDs of the likeness to one's cluster; at least so much is normal
 N_NULL = 199
+N_NEAREST = 7  # units round a place of the continuum
 ALPHA = 0.05
 NONE = -1
 
@@ -129,20 +130,23 @@ def count_clusters(features: np.ndarray, *, largest: int, generator: np.random.G
 def _continuum(features: np.ndarray, n_draws: int, generator: np.random.Generator) -> np.ndarray:
     """Draws (n_draws, n_units, n_features) of units whose best bands fill the range of these evenly.
 
-    Each is a unit's own curve, noise and all, moved along the band axis (circularly) to its new place; lags are dealt
-    out anew. The range is that of a uniform distribution with the variance of the units' best bands.
+    Each is the curve, noise and all, of one of the N_NEAREST units round its new place, moved there along the band
+    axis: curves change along the range (sound is unevenly spread), and moved far would fill it with what is nowhere.
+    Lags are dealt out anew. The range is that of a uniform distribution with the variance of the units' best bands.
     """
     curves, lags = features[:, :-1], features[:, -1]
     n_units, n_bands = curves.shape
     best = curves.argmax(axis=1)
+    order = np.argsort(best, kind="stable")
     half = np.sqrt(3) * best.std()
-    chosen = generator.integers(n_units, size=(n_draws, n_units))
     target = best.mean() + half * (2 * generator.random((n_draws, n_units)) - 1)
-    at = (np.arange(n_bands) - (target - best[chosen])[..., None]) % n_bands
-    left = at.astype(int)
+    near = generator.integers(N_NEAREST, size=target.shape) - N_NEAREST // 2
+    chosen = order[np.clip(np.searchsorted(best[order], target) + near, 0, n_units - 1)]
+    at = np.clip(np.arange(n_bands) - (target - best[chosen])[..., None], 0, n_bands - 1)
+    left = np.minimum(at.astype(int), n_bands - 2)
     share = at - left
     rows = chosen[..., None]
-    moved = (1 - share) * curves[rows, left % n_bands] + share * curves[rows, (left + 1) % n_bands]
+    moved = (1 - share) * curves[rows, left] + share * curves[rows, left + 1]
     return np.concatenate([moved, lags[generator.integers(n_units, size=chosen.shape)][..., None]], axis=-1)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from pipeline.mapping.clusters import NONE, PooledTuning, consensus_clusters, count_clusters
+from pipeline.mapping.clusters import NONE, PooledTuning, consensus_clusters, count_clusters, unit_norm
 
 N_BANDS = 20
 BANDS = np.arange(N_BANDS)
@@ -50,6 +50,17 @@ def test_a_continuum_is_not_cut(seed):
     found = cluster(generator.uniform(3, 16, 40), seed=seed, width=2.5)
     assert found.n_clusters == 1
     assert found.p_one_cluster > 0.05
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_continuum_whose_curves_change_along_it_is_not_cut(seed):
+    """Broad and noisy at its low end, narrow and clear at its high one."""
+    generator = np.random.default_rng(seed)
+    best = np.sort(generator.uniform(3, 16, 60))
+    curves = np.exp(-0.5 * ((BANDS - best[:, None]) / np.linspace(3.5, 1.2, 60)[:, None]) ** 2)
+    curves += np.linspace(0.3, 0.05, N_BANDS) * generator.standard_normal(curves.shape)
+    features = np.column_stack([unit_norm(curves), np.zeros(60)])
+    assert count_clusters(features, largest=8, generator=generator)[0] == 1
 
 
 def test_units_like_no_other_and_small_groups_stay_out():
