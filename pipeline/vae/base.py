@@ -142,17 +142,29 @@ class MultimodalVAE(nn.Module):
         """
 
     def decode(
-        self, z: Tensor, *, session: str | None = None, names: Collection[str] | None = None
+        self,
+        z: Tensor,
+        *,
+        session: str | None = None,
+        names: Collection[str] | None = None,
+        places: dict[str, Tensor] | None = None,
     ) -> dict[str, Likelihood]:
         """p(x_m|z) for z (..., n_latents), of all modalities or of `names`.
 
+        places: by modality, int (p,): z (..., n, n_latents) only there, on the axis before the last.
         Modalities that `session` was trained without are left out. `session` may be None where no network is specific
         to a session or the model knows one session only; otherwise InputError names the sessions.
         """
+        places = places or {}
         wanted = self.modalities if names is None else names
         common = {} if self.all_shared else None  # decoders that see the same z run once what they have in common
         return {
-            name: modality.decode(z if self.all_shared else z[..., self.speaks[row]], session=session, courses=common)
+            name: modality.decode(
+                z if self.all_shared else z[..., self.speaks[row]],
+                session=session,
+                courses=common,
+                places=places.get(name),
+            )
             for row, (name, modality) in enumerate(self.modalities.items())
             if name in wanted and self._serves(modality, session)
         }
@@ -218,29 +230,36 @@ class MultimodalVAE(nn.Module):
             log_variance = mean
             rows = present[row].nonzero().squeeze(-1)
             if len(rows):
-                parts = modality.encode(batch.data[name][rows], session=batch.session, generator=generator)
+                x = batch.data[name] if len(rows) == len(batch) else batch.data[name][rows]
+                parts = modality.encode(x, session=batch.session, generator=generator)
                 latents = self.speaks[row].nonzero().squeeze(-1)
                 mean, log_variance = (self._spread(part, rows, latents, len(batch)) for part in parts)
             means.append(mean)
             log_variances.append(log_variance)
         return Experts(torch.stack(means), torch.stack(log_variances), present, self.speaks)
 
-    def log_likelihoods(self, batch: Batch, z: Tensor, members: Tensor) -> dict[str, Tensor]:
-        """log p(x_m|z) in nats, 0 where members (m, n) is False: z (..., n, d) -> (..., n) by modality.
+    def log_likelihoods(
+        self, batch: Batch, z: Tensor, members: Tensor, rows: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """log p(x_m|z) in nats, 0 where members (m, p) is False: z (..., p, d) -> (..., p) by modality.
 
-        Only the rows that are asked for are decoded and compared.
+        rows: int (p,), the row of the batch that each z is compared with; None: each with its own (p = n).
+        Only what is asked for is decoded and compared.
         """
-        if members.all():
-            decoded = self.decode(z, session=batch.session)
-            return {name: decoded[name].log_prob(batch.data[name]).to(z.dtype) for name in self.modalities}
-        found = {}
-        for row, name in enumerate(self.modalities):
-            rows = members[row].nonzero().squeeze(-1)
-            value = torch.zeros(z.shape[:-1], dtype=z.dtype, device=z.device)
-            if len(rows):
-                likelihood = self.decode(z[..., rows, :], session=batch.session, names=[name])[name]
-                value = value.index_copy(-1, rows, likelihood.log_prob(batch.data[name][rows]).to(z.dtype))
-            found[name] = value
+        asked = members.any(0)
+        if not asked.all():
+            kept = asked.nonzero().squeeze(-1)
+            of = kept if rows is None else rows[kept]
+            part = self.log_likelihoods(batch, z.index_select(-2, kept), members[:, kept], of)
+            none = z.new_zeros(z.shape[:-1])
+            return {name: none.index_copy(-1, kept, value) for name, value in part.items()}
+        wanted = {name: some for name, some in zip(self.modalities, members, strict=True) if some.any()}
+        places = {name: some.nonzero().squeeze(-1) for name, some in wanted.items() if not some.all()}
+        found = {name: z.new_zeros(z.shape[:-1]) for name in self.modalities}
+        for name, likelihood in self.decode(z, session=batch.session, names=wanted, places=places).items():
+            of = places.get(name) if rows is None else rows[places[name]] if name in places else rows
+            value = likelihood.log_prob(batch.data[name] if of is None else batch.data[name][of]).to(z.dtype)
+            found[name] = found[name].index_copy(-1, places[name], value) if name in places else value
         return found
 
     def weighted(self, log_likelihoods: dict[str, Tensor]) -> Tensor:

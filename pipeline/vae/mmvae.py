@@ -101,7 +101,7 @@ class MMVAE(MultimodalVAE):
         z = mean + torch.exp(0.5 * log_variance) * noise  # (k, p, d)
 
         beta = self.beta_at(step)
-        found = self._decoded(batch.take(rows), z, q.present)  # (k, p) each
+        found = self._decoded(batch, z, q.present, rows)  # (k, p) each
         log_p = self.prior.log_prob(z, own)
         log_q = (q if self.gradient == "plain" else q.detach()).log_prob(z, own)
         log_w = self.weighted(found) + beta * (log_p - log_q)  # (k, p)
@@ -146,13 +146,13 @@ class MMVAE(MultimodalVAE):
         q = self._mixture(experts)
         return Posterior(q.means[:, rows], q.log_variances[:, rows], q.present[:, rows], q.family), None
 
-    def _decoded(self, batch: Batch, z: Tensor, members: Tensor) -> dict[str, Tensor]:
+    def _decoded(self, batch: Batch, z: Tensor, members: Tensor, rows: Tensor) -> dict[str, Tensor]:
         width = sum(batch.data[name][:1].numel() for name in self.modalities if name in batch.data)
-        at_once = max(DECODED_AT_ONCE // max(len(batch) * width, 1), 1)
+        at_once = max(DECODED_AT_ONCE // max(len(rows) * width, 1), 1)
         if at_once >= len(z):
-            return self.log_likelihoods(batch, z, members)
+            return self.log_likelihoods(batch, z, members, rows)
         settings = {"use_reentrant": False, "preserve_rng_state": False}
-        parts = [checkpoint(self.log_likelihoods, batch, part, members, **settings) for part in z.split(at_once)]
+        parts = [checkpoint(self.log_likelihoods, batch, part, members, rows, **settings) for part in z.split(at_once)]
         return {name: torch.cat([part[name] for part in parts]) for name in self.modalities}
 
     @staticmethod

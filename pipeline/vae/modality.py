@@ -53,22 +53,29 @@ class Modality(nn.Module):
         return full_precision(mean), full_precision(log_variance)
 
     def decode(
-        self, z: Tensor, *, session: str | None = None, courses: dict[nn.Module, Tensor] | None = None
+        self,
+        z: Tensor,
+        *,
+        session: str | None = None,
+        courses: dict[nn.Module, Tensor] | None = None,
+        places: Tensor | None = None,
     ) -> Likelihood:
-        """p(x|z) for z (..., d).
+        """p(x|z) for z (..., d); with `places`, int (p,), for z (..., n, d) only there: (..., p, d).
 
         A decoder may be in two parts, `courses`, which others may have in common with it, and `read`, which makes the
-        parameters from what that returns. `courses`: what such parts have returned for this z; added to.
+        parameters from what that returns. `courses`: what such parts have returned for all of this z; added to.
         """
         common = getattr(self.decoder, "courses", None)
         if common is None or courses is None:
-            parameters = _call(self.decoder, z, session, None)
+            parameters = _call(self.decoder, z if places is None else z.index_select(-2, places), session, None)
         else:
             if common not in courses:
                 courses[common] = common(z)
             contextual = isinstance(self.decoder, Contextual)
             known = {"session": session, "generator": None} if contextual else {}
-            parameters = self.decoder.read(courses[common], **known)
+            course = courses[common]
+            course = course if places is None else course.index_select(z.ndim - 2, places)
+            parameters = self.decoder.read(course, **known)
         if isinstance(parameters, dict):
             named = {key: full_precision(value) for key, value in parameters.items()}
             first = next(iter(named.values()))

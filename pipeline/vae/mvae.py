@@ -33,19 +33,22 @@ class MVAE(MultimodalVAE):
 
     def objective(self, batch: Batch, step: float, generator: torch.Generator | None = None) -> Objective:
         experts = self.experts(batch, generator=generator)
-        terms = {name: 0.0 for name in (*self.modalities, "kl")}
-        value = torch.zeros(len(batch), device=self.speaks.device)
-        for members in self._subsets(experts.present, generator):  # (m, n)
-            mean, log_variance = product_of_experts(
-                experts.means, experts.log_variances, experts.mask(members), prior_expert=True
-            )
-            z = Posterior.single(mean, log_variance).rsample(1, generator)[0]  # (n, d)
-            found = self.log_likelihoods(batch, z, members)
-            kl = kl_to_standard_normal(mean, log_variance)  # rows without members: the prior, KL 0
-            value = value + self.weighted(found) - self.beta_at(step) * kl
-            for name, term in (found | {"kl": kl}).items():
-                terms[name] = terms[name] + term
-        return Objective(value, terms)
+        subsets = torch.stack(self._subsets(experts.present, generator), 1)  # (m, s, n)
+        subset, rows = subsets.any(0).nonzero(as_tuple=True)  # (p,) each: a row once for each subset that it has
+        members = subsets[:, subset, rows]  # (m, p)
+        mean, log_variance = product_of_experts(
+            experts.means.index_select(1, rows),
+            experts.log_variances.index_select(1, rows),
+            experts.mask(members),
+            prior_expert=True,
+        )
+        z = Posterior.single(mean, log_variance).rsample(1, generator)[0]  # (p, d)
+        found = self.log_likelihoods(batch, z, members, rows)
+        kl = kl_to_standard_normal(mean, log_variance)
+        elbo = self.weighted(found) - self.beta_at(step) * kl
+        none = z.new_zeros(len(batch))
+        terms = {name: none.index_add(0, rows, term) for name, term in (found | {"kl": kl}).items()}
+        return Objective(none.index_add(0, rows, elbo), terms)
 
     def _subsets(self, present: Tensor, generator: torch.Generator | None) -> list[Tensor]:
         """Members (m, n) of each subset; a row that has no such subset, or has it twice, has no members there."""

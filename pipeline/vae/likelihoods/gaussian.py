@@ -29,14 +29,13 @@ class Gaussian(Likelihood):
         if self.log_scale.ndim or not self.feature_dims:
             return super().log_prob(x)
         missing = torch.isnan(x)
-        some = bool(missing.any())
-        mean, target = self._mean, x.masked_fill(missing, 0) if some else x
+        if missing.any():
+            return super().log_prob(x)
+        mean, target = self._mean, x
         if mean.ndim > 1 and mean.stride(-2) == 1 and self.feature_dims > 1:  # in memory the last axis is not the last
-            mean, target, missing = mean.mT, target.mT.contiguous(), missing.mT
+            mean, target = mean.mT, target.mT.contiguous()
         residual = mean - target
-        if some:
-            residual = residual.masked_fill(missing, 0)
         squared = self.over_features(residual * residual)
-        n_seen = self.over_features((~missing).to(residual.dtype))
-        constant = n_seen * (self.log_scale + 0.5 * math.log(2 * math.pi))
+        n_features = math.prod(x.shape[x.ndim - self.feature_dims :])
+        constant = n_features * (self.log_scale + 0.5 * math.log(2 * math.pi))
         return -0.5 * torch.exp(-2 * self.log_scale) * squared - constant
