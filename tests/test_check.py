@@ -129,6 +129,19 @@ def test_settings_that_contradict_each_other(folder):
         assert part in text
 
 
+def test_families_that_cannot_use_what_there_is_are_told(folder):
+    every = {"clips": {"mode": "continuous", "split": {"guard_s": 0.05, "n_blocks": 5}}, "models": {"families": "all"}}
+    paired = sheet_of(folder, "s1\tanna\ta.wav\ta.nwb\tgood.csv")
+    assert check_sheet(paired, load_config(every))[1] == []
+    with_third = load_config(every | {"extra": {"again": {"signal": "units"}}})
+    (problem,) = check_sheet(paired, with_third)[1]
+    assert "meme takes 2 modalities" in str(problem) and "audio, neural, again" in str(problem)
+    apart = sheet_of(folder, "song\tanna\ta.wav", "spikes\tanna\t\tlate.nwb")
+    problems = [str(problem) for problem in check_sheet(apart, load_config(every))[1]]
+    assert [problem.split()[0] for problem in problems] == ["jmvae", "mfm"]
+    assert all("no session of the sheet has both" in problem for problem in problems)
+
+
 def test_a_recording_too_short_for_the_guards_is_told(folder):
     sheet = sheet_of(folder, "s1\tanna\ta.wav\ta.nwb\tgood.csv")
     reports, problems = check_sheet(sheet, config_of(split={"guard_s": 10.0, "n_blocks": 10}))

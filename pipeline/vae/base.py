@@ -93,6 +93,7 @@ class MultimodalVAE(nn.Module):
 
     cross_generates = True  # whether z inferred from one modality can be decoded to another
     needs_pairs = False  # whether samples with a missing modality cannot be trained on
+    most_modalities: int | None = None  # that it can have; None: any number
     needs_joint_encoder = False  # whether the constructor takes a `joint_encoder` of all modalities
     needs_surrogate_encoder = False  # whether it takes another such network, `surrogate_encoder`
     labels: Sequence[str] = ()  # those that it learns; `Batch.labels` are places in here

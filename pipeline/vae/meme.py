@@ -37,6 +37,8 @@ class MEME(MultimodalVAE):
     and T = 1 by default. s leaves t's private latents out of p(z|t) and q(z|s): they are N(0, 1) in q(t|s).
     """
 
+    most_modalities = 2
+
     def __init__(
         self,
         modalities,
