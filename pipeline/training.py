@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.progress import Progress
 from tensorboardX import SummaryWriter
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pipeline.clips import SessionClips
 from pipeline.errors import InputError
@@ -37,6 +38,7 @@ from pipeline.vae.base import Batch, MultimodalVAE
 from pipeline.validation import mean_counts, validate
 
 RISE = 0.05  # share of the training over which the learning rate rises
+AVERAGED = 0.1  # share of the training over which weights are averaged
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ def train(
 ) -> pd.DataFrame:
     """Fit `model` in place to the clips of split `train`; its best weights on split `validation` are kept.
 
+    What is validated and kept is the running mean of the weights over the last steps (Polyak & Juditsky 1992; here
+    exponential, over a share `AVERAGED` of the whole training): where spikes are few, single steps are mostly noise.
     The best epoch has the most validation bits/spike (of traces: bits a bin) from audio to neural, where the family
     generates across modalities and clips hold both; else the highest validation objective. Parameters that
     do not require gradients stay as they are. Clips that the family cannot learn from, for want of modalities, are left
@@ -106,11 +110,14 @@ def train(
     model.to(fabric.device)
     rates = mean_counts(model, training, kind=clips[0].kind)
     forward, optimizer = fabric.setup(_Forward(model), _optimizer(model, schedule))
+    n_steps = schedule.max_epochs * sum(math.ceil(len(batch) / schedule.batch_size) for batch in training)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(AVERAGED * n_steps, 1)))
     now, best = Progressed(), copy.deepcopy(model.state_dict())
     saved = _read_checkpoint(checkpoint_path, mark, fabric.device)
     if saved:
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
+        averaged.load_state_dict(saved["averaged"])
         now, best = Progressed(**saved["progressed"]), saved["best"]
         fabric.print(f"resumed after epoch {now.epoch}", file=sys.stderr)
 
@@ -121,8 +128,8 @@ def train(
         task = bar.add_task("training", total=schedule.max_epochs, completed=now.epoch)
         while now.epoch < schedule.max_epochs and now.epoch - now.best_epoch < schedule.patience:
             started = time.perf_counter()
-            row = _run_epoch(fabric, forward, optimizer, training, now, schedule, seed)
-            row |= validate(model, validation, rates, seed)
+            row = _run_epoch(fabric, forward, optimizer, averaged, training, now, schedule, seed)
+            row |= validate(averaged.module, validation, rates, seed)
             score = row["neural_bits"] if math.isfinite(row["neural_bits"]) else row["validation_objective"]
             if not math.isfinite(row["train_objective"]):
                 raise InputError(
@@ -134,7 +141,7 @@ def train(
                 now.best_epoch = now.epoch  # patience counts from when the model is whole
             elif score > now.best_score:
                 now.best_score, now.best_epoch = score, now.epoch
-                best = {name: value.detach().clone() for name, value in model.state_dict().items()}
+                best = {name: value.detach().clone() for name, value in averaged.module.state_dict().items()}
             now.seconds += time.perf_counter() - started
             known = {"best_epoch": now.best_epoch, "seconds": round(now.seconds, 3)}
             now.history.append({"epoch": now.epoch, "step": now.step, **row, **known})
@@ -142,7 +149,7 @@ def train(
                 for name, value in row.items():
                     writer.add_scalar(name, value, now.epoch)
                 write_table(pd.DataFrame(now.history), history_path)
-                _write_checkpoint(checkpoint_path, mark, model, optimizer, now, best)
+                _write_checkpoint(checkpoint_path, mark, model, optimizer, averaged, now, best)
             bar.update(task, advance=1, description=f"epoch {now.epoch}  best {now.best_score:.4g}")
     model.load_state_dict(best)
     model.eval()
@@ -204,7 +211,7 @@ def _batches_of(model: MultimodalVAE, clips: Sequence[SessionClips], split: str,
     return [batch.to(fabric.device) for batch in batches] if fits else batches
 
 
-def _run_epoch(fabric, forward, optimizer, training, now, schedule, seed) -> dict[str, float]:
+def _run_epoch(fabric, forward, optimizer, averaged, training, now, schedule, seed) -> dict[str, float]:
     """One pass over the training clips; returns the means of the objective and its terms, and beta."""
     model: MultimodalVAE = forward.module.model
     model.train()
@@ -235,6 +242,7 @@ def _run_epoch(fabric, forward, optimizer, training, now, schedule, seed) -> dic
         fabric.backward(-value.mean())
         fabric.clip_gradients(forward, optimizer, max_norm=schedule.clip_norm)
         optimizer.step()
+        averaged.update_parameters(model)
         for name, term in ({"objective": value} | terms).items():
             sums[name] = sums.get(name, 0) + term.detach().sum()
             seen[name] = seen.get(name, 0) + len(rows)
@@ -273,10 +281,11 @@ def _fingerprint(model: MultimodalVAE, training: list[Batch], schedule: Schedule
     return digest.hexdigest()
 
 
-def _write_checkpoint(path, mark, model, optimizer, now: Progressed, best: dict[str, Tensor]) -> None:
+def _write_checkpoint(path, mark, model, optimizer, averaged, now: Progressed, best: dict[str, Tensor]) -> None:
+    parts = {"model": model, "optimizer": optimizer, "averaged": averaged}
     with written_whole(path) as partial:
-        saved = {"mark": mark, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-        torch.save(saved | {"progressed": asdict(now), "best": best}, partial)
+        saved = {name: part.state_dict() for name, part in parts.items()}
+        torch.save({"mark": mark, **saved, "progressed": asdict(now), "best": best}, partial)
 
 
 def _read_checkpoint(path: str | Path, mark: str, device: torch.device) -> dict[str, Any] | None:

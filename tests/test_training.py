@@ -177,6 +177,34 @@ def test_learns_the_planted_tuning_and_keeps_the_best_epoch(tmp_path):
     assert again == pytest.approx(history["neural_bits"].max(), rel=1e-4)
 
 
+def test_the_mean_of_the_last_weights_is_what_is_validated_and_kept(tmp_path, monkeypatch):
+    clips = [make_clips()]
+    steps, judged = [], []
+    update, validate = training.AveragedModel.update_parameters, training.validate
+
+    def noted(averaged, model):
+        steps.append({name: p.detach().clone() for name, p in model.named_parameters()})
+        update(averaged, model)
+
+    def watched(model, *args):
+        judged.append({name: p.detach().clone() for name, p in model.named_parameters()})
+        return validate(model, *args)
+
+    monkeypatch.setattr(training.AveragedModel, "update_parameters", noted)
+    monkeypatch.setattr(training, "validate", watched)
+    model, _ = build(clips)
+    history = fit(model, clips, tmp_path, max_epochs=10, patience=10)
+    assert len(steps) == 10 * 4  # 120 clips of training in pieces of at most 32
+    expected, means = steps[0], []
+    for step in steps:
+        expected = {name: 0.75 * expected[name] + 0.25 * value for name, value in step.items()}  # 1 / (0.1 x 40 steps)
+        means.append(expected)
+    for epoch, found in enumerate(judged):
+        assert all(torch.allclose(found[name], means[4 * epoch + 3][name], atol=1e-6) for name in found)
+    best = judged[int(history["best_epoch"].iloc[-1]) - 1]
+    assert all(torch.equal(value, best[name]) for name, value in model.named_parameters())
+
+
 def test_stops_when_validation_does_not_improve(tmp_path):
     clips = [make_clips(n=80, seed=3)]
     clips[0].counts[:] = np.random.default_rng(0).poisson(0.3, clips[0].counts.shape)
@@ -236,10 +264,11 @@ def test_stages_train_one_after_the_other_and_the_best_epoch_is_of_the_last(tmp_
     clips = unpaired()
     model, _ = build(clips, "telbo")
     scores = iter([9.0, 8.0, 1.0, 2.0, 1.5, 1.0])
-    states = []
+    states, means = [], []
 
-    def scored(model, *_):
-        states.append({name: value.clone() for name, value in model.state_dict().items()})
+    def scored(averaged, *_):
+        for kept, of in ((states, model), (means, averaged)):
+            kept.append({name: value.clone() for name, value in of.state_dict().items()})
         return {"validation_objective": next(scores), "neural_bits": float("nan")}
 
     monkeypatch.setattr(training, "validate", scored)
@@ -247,7 +276,7 @@ def test_stages_train_one_after_the_other_and_the_best_epoch_is_of_the_last(tmp_
         history = fit(model, clips, tmp_path, max_epochs=6, patience=2)
     assert len(history) == 6  # patience counts from stage two: epoch 4 is the best
     assert history["best_epoch"].tolist() == [1, 2, 3, 4, 4, 4]
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in states[3].items())
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in means[3].items())
     for first, second, moves in ((0, 2, "joint"), (2, 5, "single")):
         for name, value in states[second].items():
             is_single = ".encoder." in name
