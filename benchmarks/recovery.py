@@ -1,9 +1,11 @@
 """What Duet's map recovers of planted tuning, beside simpler methods on the same sessions.
 
-    python benchmarks/recovery.py [--seeds 5] [--gains 1.5 2 3] [--minutes 20] [--out TABLE.csv] [--figure PICTURE]
+    python benchmarks/recovery.py [--seeds 5] [--gains 1.5 2 3] [--worlds bands] [--minutes 20] [--out TABLE.csv]
+        [--figure PICTURE]
 
 Sessions of 160 units (80 tuned in 4 bands, 30 that fire to any vocalization, 50 unrelated; median 4 Hz) are simulated
-without files (`pipeline.simulation.counts`). Methods, none with a trained model:
+without files (`pipeline.simulation.counts`); `--worlds` names others, as `WORLDS` changes them. Methods, none with a
+trained model:
 
 - Duet: `duet tune` and the unit and cluster tables of `duet map`, by default settings.
 - single bins: the same null, but every 3 kHz bin tested by itself (the model-free reference).
@@ -35,7 +37,7 @@ from pipeline.mapping.nulls import q_values
 from pipeline.mapping.profile import LAG_STEP_S, SMOOTHING_SD_S
 from pipeline.mapping.responses import Nuisance, lagged, locate_calls, smoothed
 from pipeline.mapping.tuning import band_selectivity
-from pipeline.simulation.neurons import CLUSTERS
+from pipeline.simulation.truth import bands_truth
 from pipeline.storage import write_table
 
 CENTRE_HZ = (edges_hz()[1:] + edges_hz()[:-1]) / 2
@@ -43,18 +45,31 @@ RANKS = (1, 2, 3, 4, 6, 8, 12)
 PENALTIES = np.logspace(1, 6, 11)
 FALSE_POSITIVES = 0.05
 MOST_CLUSTERS = 12
+WORLDS = {
+    "bands": {},
+    "overlapping bands": {"band_width": 1.5},
+    "continuum": {"tuning": "continuum"},
+    "multiplexed, suppressed": {"n_multiplexed": 20, "n_suppressed": 20},
+    "running": {"n_movement": 20, "movement_correlation": 0.6},
+    "strong drift": {"drift_sd": 0.5, "habituation": 6.0},
+}
+LEVELS = ["world", "gain", "method"]
+NOT_SELECTIVE = ("vocal", "unrelated", "movement")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--gains", type=float, nargs="+", default=[1.5, 2.0, 3.0])
+    parser.add_argument("--worlds", nargs="+", default=["bands"], choices=list(WORLDS))
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--out", type=Path, help="table with one row a unit and method")
-    parser.add_argument("--figure", type=Path, help="picture of power against gain")
+    parser.add_argument("--figure", type=Path, help="picture of power against gain in the first world")
     args = parser.parse_args()
-    jobs = [(gain, seed, args.minutes) for gain in args.gains for seed in range(args.seeds)]
+    jobs = [
+        (world, gain, seed, args.minutes) for world in args.worlds for gain in args.gains for seed in range(args.seeds)
+    ]
     units, sessions = zip(*each(recovered, jobs, n_processes=args.processes), strict=True)
     units, sessions = pd.concat(units, ignore_index=True), pd.concat(sessions, ignore_index=True)
     if args.out:
@@ -62,14 +77,17 @@ def main() -> None:
     power = detected(units)
     report(power, units, sessions)
     if args.figure:
-        draw(power, args.figure)
+        draw(power[power["world"].eq(args.worlds[0])], args.figure)
 
 
-def recovered(gain: float, seed: int, minutes: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One row a unit and method (score, best_khz, q), and one row a method (clusters), of one session."""
-    plan = plan_of(gain=gain, duration_s=60 * minutes, units_per_band=20, n_vocal=30, n_unrelated=50)
+def recovered(world: str, gain: float, seed: int, minutes: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row a unit and method (score, best_khz, lag_ms, q), and one row a method (clusters), of one session."""
+    sizes = {"units_per_band": 20, "n_vocal": 30, "n_unrelated": 50}
+    plan = plan_of(gain=gain, duration_s=60 * minutes, **sizes, **WORLDS[world])
     session = simulated(seed, plan)
-    truth = pd.DataFrame.from_dict(session.units, orient="index")[["kind", "cluster", "best_hz", "low_hz", "high_hz"]]
+    columns = ["kind", "cluster", "best_hz", "low_hz", "high_hz", "lag_s"]
+    truth = pd.DataFrame.from_dict(session.units, orient="index")[columns]
+    planted = [(band["low_hz"] / 1e3, band["high_hz"] / 1e3) for band in bands_truth(plan)]
     tuning = tuned(session, seed)
     of_units, bands = tables(tuning, seed)
     parts = tuning["bout_part"].values.astype(str)
@@ -78,15 +96,15 @@ def recovered(gain: float, seed: int, minutes: float) -> tuple[pd.DataFrame, pd.
     found |= regressions(session, parts, seed)
     units, rows = [], []
     for method, (scores, clusters) in found.items():
-        labelled = truth.reset_index(names="unit_id").assign(gain=gain, seed=seed, method=method, **scores)
-        units.append(labelled)
+        labels = {"world": world, "gain": gain, "seed": seed, "method": method}
+        units.append(truth.reset_index(names="unit_id").assign(**labels, **scores))
         if clusters is not None:
-            rows.append({"gain": gain, "seed": seed, "method": method} | judged(clusters, truth))
+            rows.append(labels | judged(clusters, truth, planted))
     return pd.concat(units), pd.DataFrame(rows)
 
 
 def of_duet(units: pd.DataFrame) -> dict[str, np.ndarray]:
-    columns = ("best_khz", "low_khz", "high_khz")
+    columns = ("best_khz", "low_khz", "high_khz", "lag_ms")
     return {"score": -units["p_band"].to_numpy(), "q": units["q_band"].to_numpy()} | {
         name: units[name].to_numpy() for name in columns
     }
@@ -122,7 +140,8 @@ def single_bins(session, seed: int) -> dict[str, np.ndarray]:
         generator=np.random.default_rng(seed),
         widths=(1,),
     )
-    return {"score": -found.p, "q": q_values(found.p)} | read_bands(found.z[2])
+    lag_ms = 1e3 * Neural().bin_width_s * found.lag
+    return {"score": -found.p, "q": q_values(found.p), "lag_ms": lag_ms} | read_bands(found.z[2])
 
 
 def read_bands(curves: np.ndarray) -> dict[str, np.ndarray]:
@@ -146,33 +165,34 @@ def regressions(session, parts: np.ndarray, seed: int) -> dict[str, tuple[dict, 
     y /= np.maximum(y[a].std(axis=0), 1e-9)
     ridge = RidgeCV(alphas=PENALTIES, fit_intercept=False).fit(x[a], y[a])
     fit_a, fit_b, weights = x[a] @ ridge.coef_.T, x[b] @ ridge.coef_.T, ridge.coef_
-    found = {"GLM": (scored(fit_b, y[b], weights, len(lags)), None)}
+    found = {"GLM": (scored(fit_b, y[b], weights, lags), None)}
     axes = np.linalg.svd(fit_a, full_matrices=False)[2]
     inner = np.flatnonzero(a)[int(0.8 * a.sum()) :]  # the last fifth of A chooses the rank
     rank = max(RANKS, key=lambda r: -np.square(y[inner] - (x[inner] @ weights.T) @ axes[:r].T @ axes[:r]).sum())
     low_rank = axes[:rank].T @ axes[:rank]
-    scores = scored(fit_b @ low_rank, y[b], low_rank.T @ weights, len(lags))
-    found["reduced rank"] = (scores, k_means(axes[:rank].T, low_rank.T @ weights, scores, seed, len(lags)))
+    scores = scored(fit_b @ low_rank, y[b], low_rank.T @ weights, lags)
+    found["reduced rank"] = (scores, k_means(axes[:rank].T, low_rank.T @ weights, scores, seed, lags))
     pls = PLSRegression(n_components=rank, scale=False).fit(x[a], y[a])
-    scores = scored(pls.predict(x[b]), y[b], pls.coef_, len(lags))
-    found["PLS"] = (scores, k_means(pls.y_loadings_, pls.coef_, scores, seed, len(lags)))
+    scores = scored(pls.predict(x[b]), y[b], pls.coef_, lags)
+    found["PLS"] = (scores, k_means(pls.y_loadings_, pls.coef_, scores, seed, lags))
     return found
 
 
-def scored(fit: np.ndarray, y: np.ndarray, weights: np.ndarray, n_lags: int) -> dict[str, np.ndarray]:
-    """Held-out explained variance of each unit, and the band of its strongest weights (n_units, n_lags * n_bands)."""
+def scored(fit: np.ndarray, y: np.ndarray, weights: np.ndarray, lags: np.ndarray) -> dict[str, np.ndarray]:
+    """Held-out explained variance of each unit, and band and lag of its strongest weights (n_units, lags * bands)."""
     explained = 1 - np.square(y - fit).sum(axis=0) / np.maximum(np.square(y).sum(axis=0), 1e-9)
-    return {"score": explained, "q": np.nan} | read_bands(strongest(weights, n_lags))
+    curves, lag = strongest(weights, lags)
+    return {"score": explained, "q": np.nan, "lag_ms": 1e3 * Neural().bin_width_s * lag} | read_bands(curves)
 
 
-def strongest(weights: np.ndarray, n_lags: int) -> np.ndarray:
-    """Weights of the bands at the lag of the largest one, (n_units, n_bands)."""
-    at_lags = weights.reshape(len(weights), n_lags, -1)
+def strongest(weights: np.ndarray, lags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the bands at the lag of the largest one, (n_units, n_bands), and that lag (n_units,), bins."""
+    at_lags = weights.reshape(len(weights), len(lags), -1)
     best = at_lags.max(axis=2).argmax(axis=1)
-    return at_lags[np.arange(len(weights)), best]
+    return at_lags[np.arange(len(weights)), best], lags[best]
 
 
-def k_means(loadings: np.ndarray, weights: np.ndarray, scores: dict, seed: int, n_lags: int):
+def k_means(loadings: np.ndarray, weights: np.ndarray, scores: dict, seed: int, lags: np.ndarray):
     """Clusters of the units that held-out data speak for (score > 0), their number by the silhouette."""
     labels = np.full(len(loadings), -1)
     chosen = np.flatnonzero(scores["score"] > 0)
@@ -184,25 +204,25 @@ def k_means(loadings: np.ndarray, weights: np.ndarray, scores: dict, seed: int, 
         for k in range(2, min(MOST_CLUSTERS, len(chosen) - 1) + 1)
     ]
     labels[chosen] = max(fits, key=lambda fit: silhouette_score(points, fit))
-    curves = strongest(weights, n_lags)
+    curves, _ = strongest(weights, lags)
     means = np.array([curves[labels == k].mean(axis=0) for k in range(labels.max() + 1)])
     bands = read_bands(means)
     return labels, list(zip(bands["low_khz"], bands["high_khz"], strict=True))
 
 
-def judged(clusters: tuple[np.ndarray, list[tuple[float, float]]], truth: pd.DataFrame) -> dict[str, float]:
-    """Agreement of clusters with the planted ones."""
+def judged(clusters: tuple, truth: pd.DataFrame, planted: list[tuple[float, float]]) -> dict[str, float]:
+    """Agreement of clusters (labels, bands in kHz) with the `planted` ones; units with two signs or bands aside."""
     labels, bands = clusters
-    assigned = labels >= 0
-    true = truth["cluster"].to_numpy(int)
-    true = np.where(true >= 0, true, len(CLUSTERS) + np.arange(len(true)))  # each a cluster of its own
-    best = [max((overlap(*band, c.low_hz / 1e3, c.high_hz / 1e3) for band in bands), default=0.0) for c in CLUSTERS]
-    others = truth["kind"].ne("tuned").to_numpy()
+    tuned, nothing = truth["kind"].eq("tuned").to_numpy(), truth["kind"].isin(NOT_SELECTIVE).to_numpy()
+    assigned = (labels >= 0) & (tuned | nothing)
+    true = np.where(tuned, truth["cluster"].to_numpy(int), len(planted) + np.arange(len(truth)))  # others: one each
+    best = [max((overlap(*band, *own) for band in bands), default=0.0) for own in planted]
     return {
         "ari": adjusted_rand_score(true[assigned], labels[assigned]) if assigned.any() else np.nan,
-        "assigned": assigned[~others].mean(),
-        "forced": assigned[others].mean(),
+        "assigned": assigned[tuned].mean(),
+        "forced": assigned[nothing].mean(),
         "iou": float(np.median(best)),
+        "planted": len(planted),
         "n_clusters": labels.max(initial=-1) + 1,
     }
 
@@ -210,21 +230,24 @@ def judged(clusters: tuple[np.ndarray, list[tuple[float, float]]], truth: pd.Dat
 def detected(units: pd.DataFrame) -> pd.DataFrame:
     """Power of each method, gain and seed at the false-positive rate that all share, and by q."""
     rows = []
-    for (gain, method), group in units.groupby(["gain", "method"], sort=False):
+    for (world, gain, method), group in units.groupby(LEVELS, sort=False):
         # among equal scores, as p at its floor, none is preferred
-        threshold = np.quantile(group.loc[group["kind"].ne("tuned"), "score"], 1 - FALSE_POSITIVES)
+        threshold = np.quantile(group.loc[group["kind"].isin(NOT_SELECTIVE), "score"], 1 - FALSE_POSITIVES)
         for seed, one in group[group["kind"].eq("tuned")].groupby("seed"):
             passed = one["score"] > threshold
             error_khz = (one["best_khz"] - one["best_hz"].astype(float) / 1e3).abs()[passed].median()
+            error_ms = (one["lag_ms"] - one["lag_s"].astype(float) * 1e3).abs()[passed].median()
             iou = [overlap(r.low_khz, r.high_khz, r.low_hz / 1e3, r.high_hz / 1e3) for r in one[passed].itertuples()]
             rows.append(
                 {
+                    "world": world,
                     "gain": gain,
                     "method": method,
                     "seed": seed,
                     "power": passed.mean(),
                     "power_q": (one["q"] <= MAPPING.q).mean() if one["q"].notna().any() else np.nan,
                     "peak_error_khz": error_khz,
+                    "lag_error_ms": error_ms,
                     "unit_iou": np.nanmedian(iou) if iou else np.nan,
                 }
             )
@@ -234,21 +257,21 @@ def detected(units: pd.DataFrame) -> pd.DataFrame:
 def report(power: pd.DataFrame, units: pd.DataFrame, sessions: pd.DataFrame) -> None:
     n_seeds = power["seed"].nunique()
     print(f"\nMean ± standard error over {n_seeds} seeds; power at {FALSE_POSITIVES:.0%} false positives.\n")
-    print("| gain | method | power | power at q <= 0.05 | peak error kHz | unit IoU |\n|---|---|---|---|---|---|")
-    for (gain, method), group in power.groupby(["gain", "method"], sort=False):
-        cells = " | ".join(shown(group[name]) for name in ("power", "power_q", "peak_error_khz", "unit_iou"))
-        print(f"| {gain:g} | {method} | {cells} |")
-    false = units[units["kind"].ne("tuned") & units["q"].notna()].assign(false=lambda t: t["q"] <= MAPPING.q)
-    print("\n| gain | method | vocal or unrelated units at q <= 0.05 |\n|---|---|---|")
-    for (gain, method), group in false.groupby(["gain", "method"], sort=False):
-        print(f"| {gain:g} | {method} | {shown(group.groupby('seed')['false'].mean())} |")
-    print(
-        "\n| gain | method | cluster ARI | tuned units in a cluster | others in one | cluster IoU | clusters (4) |\n"
-        "|---|---|---|---|---|---|---|"
-    )
-    for (gain, method), group in sessions.groupby(["gain", "method"], sort=False):
-        cells = " | ".join(shown(group[name]) for name in ("ari", "assigned", "forced", "iou", "n_clusters"))
-        print(f"| {gain:g} | {method} | {cells} |")
+    measures = {"power_q": "power at q <= 0.05", "peak_error_khz": "peak error kHz", "lag_error_ms": "lag error ms"}
+    table(power, {"power": "power"} | measures | {"unit_iou": "unit IoU"})
+    false = units[units["kind"].isin(NOT_SELECTIVE) & units["q"].notna()].assign(false=lambda t: t["q"] <= MAPPING.q)
+    by_seed = false.groupby([*LEVELS, "seed"], sort=False)["false"].mean().reset_index()
+    table(by_seed, {"false": "units without a band at q <= 0.05"})
+    measures = {"ari": "cluster ARI", "assigned": "tuned units in a cluster", "forced": "others in one"}
+    table(sessions, measures | {"iou": "cluster IoU", "planted": "clusters planted", "n_clusters": "found"})
+
+
+def table(rows: pd.DataFrame, columns: dict[str, str]) -> None:
+    """Print means of `columns` by world, gain and method under the headings that these give."""
+    print("\n| " + " | ".join([*LEVELS, *columns.values()]) + " |\n" + "|---" * (len(LEVELS) + len(columns)) + "|")
+    for (world, gain, method), group in rows.groupby(LEVELS, sort=False):
+        cells = " | ".join(shown(group[name]) for name in columns)
+        print(f"| {world} | {gain:g} | {method} | {cells} |")
 
 
 def shown(values: pd.Series) -> str:
