@@ -215,7 +215,7 @@ def _columns(counts):
 
 
 def with_step():
-    from pipeline.config import load_config
+    from pipeline.config_file import load_config
     from pipeline.steps import bin as step
 
     with_duet()

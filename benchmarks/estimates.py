@@ -14,7 +14,7 @@ import h5py
 import pandas as pd
 
 from pipeline.check import check_sheet, size_of
-from pipeline.config import load_config
+from pipeline.config_file import load_config
 from pipeline.estimate import cost_of
 
 

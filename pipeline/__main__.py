@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from types import ModuleType
 
 from pipeline import __version__
-from pipeline.config import Config, Section, load_config
+from pipeline.config import Config, Section
+from pipeline.config_file import load_config
 from pipeline.errors import InputError
 from pipeline.steps import steps
 

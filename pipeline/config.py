@@ -1,18 +1,15 @@
 """Every choice of a run: types, units, bounds and defaults, in one place.
 
 One class a section. Library functions take keyword arguments and no configuration; the steps translate.
-The JSON schema that editors use (`config/schema.json`) is generated from here.
+The JSON schema that editors use (`config/schema.json`) is generated from here; `config_file` reads what a user wrote.
 """
 
-import json
 import re
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from pipeline.errors import InputError, InputErrors, nearest
+from pipeline.errors import nearest
 from pipeline.vae import families as known_families
 
 # modalities that there always are, and what else models and metrics have under a name
@@ -300,73 +297,3 @@ class Config(Section):
     def neural_as(self, extra: str) -> Neural:
         """The section neural with what a further modality reads in place of its signal."""
         return self.neural.model_copy(update=self.extra[extra].model_dump())
-
-
-def load_config(source: str | Path | dict | None = None) -> Config:
-    """Read a configuration.
-
-    `source` is a path of a YAML or JSON file, a JSON object as a string, a dict, or None for the defaults;
-    absent keys take their defaults.
-
-    Raises InputError that names every unknown key and every value out of bounds.
-    """
-    if source is None:
-        return Config()
-    where: object = "configuration"
-    if isinstance(source, dict):
-        values = source
-    elif str(source).lstrip().startswith("{"):
-        values = json.loads(str(source))
-    else:
-        where = source
-        try:
-            values = yaml.safe_load(Path(source).read_text(encoding="utf-8")) or {}
-        except OSError as error:
-            raise InputError("cannot read the configuration", where=source, found=error.strerror) from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError("the configuration is not valid YAML", where=source, found=error) from error
-        if not isinstance(values, dict):
-            raise InputError("the configuration must be a mapping of keys", where=source, found=type(values).__name__)
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        problems = [_problem(detail, where) for detail in error.errors()]
-        raise problems[0] if len(problems) == 1 else InputErrors(problems) from None
-
-
-def subtree(config: Config, keys: tuple[str, ...]) -> str:
-    """The named sections as one line of JSON: what a step depends on, and nothing else."""
-    dumped = config.model_dump(mode="json", include=set(keys))
-    return json.dumps({key: dumped[key] for key in keys}, sort_keys=True)
-
-
-def _problem(detail: dict, where: object) -> InputError:
-    key = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        section: Any = Config
-        for part in detail["loc"][:-1]:
-            section = _inside(section, part)
-        return InputError(
-            f"unknown key {key!r}", where=where, found=detail["loc"][-1], allowed=list(section.model_fields)
-        )
-    mend = _described(detail["loc"])
-    return InputError(f"{key or 'configuration'}: {detail['msg']}", where=where, found=detail["input"], mend=mend)
-
-
-def _described(location: tuple) -> str | None:
-    section: Any = Config
-    field = None
-    for part in location:
-        field = getattr(section, "model_fields", {}).get(part, field)
-        section = _inside(section, part)
-    if field is None or not field.description:
-        return None
-    return field.description + ("" if field.is_required() else f"; default {field.default!r}")
-
-
-def _inside(section: Any, part: str) -> Any:
-    """The type of a section's field, or of what lies under the keys of a mapping; None of anything else."""
-    if part in getattr(section, "model_fields", {}):
-        return section.model_fields[part].annotation
-    inner = get_args(section)
-    return inner[1] if get_origin(section) is dict else None

@@ -9,7 +9,7 @@ from pynwb import NWBHDF5IO, NWBFile
 
 from pipeline.__main__ import main
 from pipeline.check import check_sheet, size_of, table_of
-from pipeline.config import load_config
+from pipeline.config_file import load_config
 
 RATE_HZ = 250_000
 HEADER = "session\tsubject\taudio\tnwb\tsync\tannotations"

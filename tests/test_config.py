@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.config import Config, load_config, subtree
+from pipeline.config import Config
+from pipeline.config_file import load_config, subtree
 from pipeline.errors import InputError
 from pipeline.vae import families
 

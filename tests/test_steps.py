@@ -29,7 +29,7 @@ def test_models_do_not_hang_on_the_report_nor_spectrograms_on_training():
 
 def test_reading_the_steps_loads_nothing_heavy():
     program = (
-        "import sys, pipeline.steps as s, pipeline.config, pipeline.sessions, pipeline.mapping.tables; s.steps(); "
+        "import sys, pipeline.steps as s, pipeline.config_file, pipeline.sessions, pipeline.mapping.tables; s.steps(); "
     )
     program += "print([m for m in ('torch', 'librosa', 'pynwb', 'pandas', 'scipy', 'numpy') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

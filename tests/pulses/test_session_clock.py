@@ -13,7 +13,7 @@ from pynwb.epoch import TimeIntervals
 
 from pipeline.__main__ import main
 from pipeline.check import check_sheet, table_of
-from pipeline.config import load_config
+from pipeline.config_file import load_config
 from pipeline.errors import InputError
 from pipeline.pulses.session_clock import check_pulse_channels, read_clock
 from pipeline.sessions import Session

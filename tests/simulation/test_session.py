@@ -10,7 +10,8 @@ import soundfile
 from scipy.signal import spectrogram
 from simulated_plan import OF_SESSIONS, plan
 
-from pipeline.config import Simulation, load_config
+from pipeline.config import Simulation
+from pipeline.config_file import load_config
 from pipeline.simulation.plan import Plan
 from pipeline.simulation.session import animals_of_sessions, simulate_session, simulate_sessions
 from pipeline.steps import simulate

@@ -8,7 +8,7 @@ from pathlib import Path
 REPOSITORY = Path(workflow.basedir).resolve()
 sys.path.insert(0, str(REPOSITORY))  # a checkout works without being installed
 
-from pipeline.config import load_config, subtree
+from pipeline.config_file import load_config, subtree
 from pipeline.errors import InputError
 from pipeline.mapping.tables import TABLES
 from pipeline.sessions import is_address, read_sessions, split_annotations
