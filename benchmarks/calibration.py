@@ -7,7 +7,8 @@ settings. For every p value the share at or below 0.05 over units (mean over ses
 for tables the share of sessions that hold anything at q <= 0.05. The band of a cluster is only tested where units were
 clustered, which hardly ever happens; so it is also tested for random groups of five units, as if they were clusters,
 and coupling profiles are drawn at random (smooth over bands), as a model that learned nothing of the held-out spikes
-could bring forth. In the scenarios of movement all units follow running speed, which goes with singing.
+could bring forth. In the scenarios of movement all units follow running speed, which goes with singing; in that of
+four animals the units of a session are dealt out to four, and the groups hold five of each.
 Prints a table in Markdown; `--out` keeps one row a session as they come, and a call that finds it goes on from there.
 """
 
@@ -32,10 +33,12 @@ SCENARIOS = {
     "habituation and drift": {"scenario": "drift_and_habituation", "habituation": 6.0},
     "any vocalization": {"scenario": "vocal_only"},
     "another session": {"scenario": "other_session", "gain": 3.0},
+    "drift, four animals": {"scenario": "unrelated", "habituation": 1.0},
     "movement, not given": {"movement_correlation": 0.6},
     "movement, given as covariate": {"movement_correlation": 0.6},
 }
 SPEED_GIVEN = "movement, given as covariate"
+N_ANIMALS = {"drift, four animals": 4}
 VOCAL_IS_TRUE = {"any vocalization"}
 GROUP = 5  # units
 
@@ -61,6 +64,18 @@ def main() -> None:
 
 def false_positives(scenario: str, seed: int, n_units: int, minutes: float) -> dict:
     """Shares of p <= 0.05 in one session, and whether its tables hold anything at q <= 0.05."""
+    rng = np.random.default_rng(seed)
+    row = {"scenario": scenario, "seed": seed, "units": n_units}
+    if (n_animals := N_ANIMALS.get(scenario, 1)) > 1:
+        plan = plan_of(
+            duration_s=60 * minutes,
+            units_per_band=0,
+            n_vocal=0,
+            n_unrelated=n_units // n_animals,
+            **SCENARIOS[scenario],
+        )
+        animals = [tuned(simulated(n_animals * seed + i, plan), seed) for i in range(n_animals)]
+        return row | {"band of a cluster": share(group_p(animals, rng))}
     moving = "movement_correlation" in SCENARIOS[scenario]
     each_kind = 0 if moving else n_units // 6
     n_others = n_units - 5 * each_kind
@@ -75,13 +90,11 @@ def false_positives(scenario: str, seed: int, n_units: int, minutes: float) -> d
     session = simulated(seed, plan)
     tuning = tuned(session, seed, speed_given=scenario == SPEED_GIVEN)
     units, bands = tables(tuning, seed)
-    rng = np.random.default_rng(seed)
     controls = tuning["control_fraction"].to_pandas().stack()
-    row = {"scenario": scenario, "seed": seed, "units": len(units)}
     row["vocal modulation"] = share(units["p_vocal"])
     row["band selectivity"] = share(units["p_band"])
     row["coupling"] = share(profile_p(random_profiles(rng, tuning), *held_out(tuning)))
-    row["band of a cluster"] = share(group_p(tuning, rng))
+    row["band of a cluster"] = share(group_p([tuning], rng))
     row |= {f"control {control}, {level}": controls[control, level] for control in CONTROLS for level in LEVELS}
     row["any unit, vocal"] = (units["q_vocal"] <= MAPPING.q).any()
     row["any unit, band"] = (units["q_band"] <= MAPPING.q).any()
@@ -102,19 +115,23 @@ def random_profiles(rng: np.random.Generator, tuning) -> np.ndarray:
     return gaussian_filter1d(rng.standard_normal((tuning.sizes["unit"], tuning.sizes["band"])), 1.5, axis=1)
 
 
-def group_p(tuning, rng: np.random.Generator) -> list[float]:
-    """p of the bands of random groups of units."""
-    tunings = Tunings({"session": tuning})
-    groups = np.array_split(rng.permutation(tuning.sizes["unit"]), tuning.sizes["unit"] // GROUP)
+def group_p(animals: list, rng: np.random.Generator) -> list[float]:
+    """p of the bands of random groups of units, some of each animal; `animals`: the tuning of each."""
+    grid = Tunings({"session": animals[0]})
+    sizes = [tuning.sizes["unit"] for tuning in animals]
+    dealt = [np.array_split(rng.permutation(size), min(sizes) // GROUP) for size in sizes]
     return [
         describe_cluster(
-            [Members(tuning, units, "animal")],
-            centre_hz=tunings.centre_hz,
-            edges_hz=tunings.edges_hz,
+            [
+                Members(tuning, units, f"animal{i}")
+                for i, (tuning, units) in enumerate(zip(animals, group, strict=True))
+            ],
+            centre_hz=grid.centre_hz,
+            edges_hz=grid.edges_hz,
             n_bootstrap=1,
             generator=rng,
         )[0]["p"]
-        for units in groups
+        for group in zip(*dealt, strict=True)
     ]
 
 
@@ -132,7 +149,8 @@ def report(rows: pd.DataFrame) -> None:
             values = group[measure].astype(float)
             error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
             true = name in VOCAL_IS_TRUE and measure in ("vocal modulation", "any unit, vocal")
-            cells.append("(true)" if true else f"{100 * values.mean():.1f} ± {100 * error:.1f}")
+            shown = f"{100 * values.mean():.1f} ± {100 * error:.1f}" if values.notna().any() else "-"
+            cells.append("(true)" if true else shown)
         print(f"| {measure} | " + " | ".join(cells) + " |")
 
 
