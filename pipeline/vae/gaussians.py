@@ -17,7 +17,8 @@ def product_of_experts(
 ) -> tuple[Tensor, Tensor]:
     """The Gaussian that is proportional to the product of Gaussian experts (Wu & Goodman 2018, section 2.2).
 
-    T* = [1 if prior_expert] + sum_m T_m and mean* = sum_m T_m mean_m / T*, by logsumexp of the log precisions.
+    T* = [1 if prior_expert] + sum_m T_m and mean* = sum_m T_m mean_m / T*, in units of the largest precision, so that
+    nothing overflows.
 
     means, log_variances: (m, n, d). present: bool (m, n), or (m, n, d) where an expert speaks for some latents only;
     absent experts may hold anything, NaN included. Latents for which no expert speaks keep the prior N(0, 1).
@@ -29,12 +30,13 @@ def product_of_experts(
         present = present.unsqueeze(-1)
     present = present.expand(means.shape)  # (m, n, d)
     with_prior = torch.ones_like(present[0]) if prior_expert else ~present.any(0)
-    present = torch.cat([present, with_prior.unsqueeze(0)])  # (m + 1, n, d)
-    prior = torch.zeros_like(means[:1])
-    log_precisions = torch.cat([-log_variances, prior]).masked_fill(~present, -math.inf)
-    shares = torch.softmax(log_precisions, 0)  # T_m / T*
-    mean = (shares * torch.cat([means, prior]).masked_fill(~present, 0)).sum(0)
-    return mean, -torch.logsumexp(log_precisions, 0)
+    means = means.masked_fill(~present, 0)
+    log_precisions = -log_variances.masked_fill(~present, 0)
+    largest = log_precisions.detach().masked_fill(~present, -math.inf).amax(0)  # (n, d), of the experts
+    largest = torch.where(with_prior, largest.clamp(min=0), largest)
+    precisions = torch.exp(log_precisions - largest) * present
+    total = precisions.sum(0) + torch.exp(-largest) * with_prior
+    return (precisions * means).sum(0) / total, -largest - torch.log(total)
 
 
 def product_of_posteriors(means: Tensor, log_variances: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:

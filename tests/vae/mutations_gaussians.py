@@ -8,7 +8,11 @@ MUTATIONS = [
     ("log_variance_q - log_variance_p", "log_variance_p - log_variance_q", "KL in the other direction"),
     ("math.log(2 * math.pi)", "math.log(math.pi)", "density that does not integrate to one"),
     ("if prior_expert else ~present.any(0)", "if prior_expert else torch.zeros_like(present[0])", "no expert at all"),
-    (".clamp(min=0)", "", "a wide posterior takes precision away"),
+    (".clamp(min=0).sum(0)", ".sum(0)", "a wide posterior takes precision away"),
+    ("torch.exp(-largest) * with_prior", "with_prior", "the prior in the wrong unit"),
+    ("-largest - torch.log(total)", "-torch.log(total)", "precisions in a unit that is forgotten"),
+    ("torch.where(with_prior, largest.clamp(min=0), largest)", "largest", "wide experts overflow beside the prior"),
+    ("(log_precisions - largest) * present", "(log_precisions - largest)", "absent experts have a say"),
     ("torch.where(single, means.sum(0), mean)", "mean", "one wide expert is not itself"),
     ("-torch.log1p(total))", "-torch.log(total))", "the prior is not counted"),
 ]
