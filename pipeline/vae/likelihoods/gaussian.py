@@ -28,14 +28,13 @@ class Gaussian(Likelihood):
         """As the sum over elements, in few passes over what has the axes of all samples: it is called in every step."""
         if self.log_scale.ndim or not self.feature_dims:
             return super().log_prob(x)
-        missing = torch.isnan(x)
-        if missing.any():
-            return super().log_prob(x)
         mean, target = self._mean, x
         if mean.ndim > 1 and mean.stride(-2) == 1 and self.feature_dims > 1:  # in memory the last axis is not the last
             mean, target = mean.mT, target.mT.contiguous()
         residual = mean - target
         squared = self.over_features(residual * residual)
+        if torch.isnan(squared).any():  # elements are missing
+            return super().log_prob(x)
         n_features = math.prod(x.shape[x.ndim - self.feature_dims :])
         constant = n_features * (self.log_scale + 0.5 * math.log(2 * math.pi))
         return -0.5 * torch.exp(-2 * self.log_scale) * squared - constant

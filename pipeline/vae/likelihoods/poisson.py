@@ -22,7 +22,7 @@ class Poisson(Likelihood):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """As the sum over elements, in few passes over what has the axes of all samples: it is called in every step."""
-        if torch.isnan(x).any():
-            return super().log_prob(x)
         drawn = self.over_features(x * self.log_mean) - self.over_features(torch.exp(self.log_mean))
+        if torch.isnan(drawn).any():  # elements are missing
+            return super().log_prob(x)
         return drawn - self.over_features(torch.lgamma(x + 1))
