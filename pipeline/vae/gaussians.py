@@ -31,10 +31,10 @@ def product_of_experts(
     present = present.expand(means.shape)  # (m, n, d)
     with_prior = torch.ones_like(present[0]) if prior_expert else ~present.any(0)
     means = means.masked_fill(~present, 0)
-    log_precisions = -log_variances.masked_fill(~present, 0)
+    log_precisions = -log_variances
     largest = log_precisions.detach().masked_fill(~present, -math.inf).amax(0)  # (n, d), of the experts
     largest = torch.where(with_prior, largest.clamp(min=0), largest)
-    precisions = torch.exp(log_precisions - largest) * present
+    precisions = torch.exp((log_precisions - largest).masked_fill(~present, 0)) * present
     total = precisions.sum(0) + torch.exp(-largest) * with_prior
     return (precisions * means).sum(0) / total, -largest - torch.log(total)
 

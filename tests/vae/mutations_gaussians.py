@@ -12,7 +12,7 @@ MUTATIONS = [
     ("torch.exp(-largest) * with_prior", "with_prior", "the prior in the wrong unit"),
     ("-largest - torch.log(total)", "-torch.log(total)", "precisions in a unit that is forgotten"),
     ("torch.where(with_prior, largest.clamp(min=0), largest)", "largest", "wide experts overflow beside the prior"),
-    ("(log_precisions - largest) * present", "(log_precisions - largest)", "absent experts have a say"),
+    (".masked_fill(~present, 0)) * present", ".masked_fill(~present, 0))", "absent experts have a say"),
     ("torch.where(single, means.sum(0), mean)", "mean", "one wide expert is not itself"),
     ("-torch.log1p(total))", "-torch.log(total))", "the prior is not counted"),
 ]

@@ -41,6 +41,9 @@ def test_product_of_experts_is_exact_for_extreme_precisions():
     mean, log_variance = gaussians.product_of_experts(torch.tensor([[[2.0]], [[-5.0]]]), log_variances)
     assert mean.item() == pytest.approx(2.0)
     assert log_variance.item() == pytest.approx(-80.0)
+    absent = torch.tensor([[True], [False]])
+    _, wide = gaussians.product_of_experts(torch.zeros(2, 1, 1), 100 + log_variances.abs(), absent, prior_expert=False)
+    assert wide.item() == pytest.approx(180.0)
     _, wide = gaussians.product_of_experts(torch.zeros(1, 1, 1), torch.full((1, 1, 1), 80.0), prior_expert=False)
     assert wide.item() == pytest.approx(80.0)
 
