@@ -35,7 +35,7 @@ def product_of_experts(
     largest = log_precisions.detach().masked_fill(~present, -math.inf).amax(0)  # (n, d), of the experts
     largest = torch.where(with_prior, largest.clamp(min=0), largest)
     precisions = torch.exp((log_precisions - largest).masked_fill(~present, 0)) * present
-    total = precisions.sum(0) + torch.exp(-largest) * with_prior
+    total = precisions.sum(0) + torch.exp(-largest).masked_fill(~with_prior, 0)
     return (precisions * means).sum(0) / total, -largest - torch.log(total)
 
 

@@ -9,7 +9,7 @@ MUTATIONS = [
     ("math.log(2 * math.pi)", "math.log(math.pi)", "density that does not integrate to one"),
     ("if prior_expert else ~present.any(0)", "if prior_expert else torch.zeros_like(present[0])", "no expert at all"),
     (".clamp(min=0).sum(0)", ".sum(0)", "a wide posterior takes precision away"),
-    ("torch.exp(-largest) * with_prior", "with_prior", "the prior in the wrong unit"),
+    ("torch.exp(-largest).masked_fill(~with_prior, 0)", "with_prior", "the prior in the wrong unit"),
     ("-largest - torch.log(total)", "-torch.log(total)", "precisions in a unit that is forgotten"),
     ("torch.where(with_prior, largest.clamp(min=0), largest)", "largest", "wide experts overflow beside the prior"),
     (".masked_fill(~present, 0)) * present", ".masked_fill(~present, 0))", "absent experts have a say"),
