@@ -1,7 +1,7 @@
 """What Duet's map recovers of planted tuning, beside simpler methods on the same sessions.
 
-    python benchmarks/recovery.py [--seeds 5] [--gains 1.5 2 3] [--worlds bands] [--minutes 20] [--out TABLE.csv]
-        [--figure PICTURE]
+    python benchmarks/recovery.py [--seeds 5] [--first-seed 0] [--gains 1.5 2 3] [--worlds bands] [--minutes 20]
+        [--out TABLE.csv] [--figure PICTURE]
 
 Sessions of 160 units (80 tuned in 4 bands, 30 that fire to any vocalization, 50 unrelated; median 4 Hz) are simulated
 without files (`pipeline.simulation.counts`); `--worlds` names others, as `WORLDS` changes them. Methods, none with a
@@ -9,12 +9,13 @@ trained model:
 
 - Duet: `duet tune` and the unit and cluster tables of `duet map`, by default settings.
 - single bins: the same null, but every 3 kHz bin tested by itself (the model-free reference).
-- GLM: ridge regression of smoothed counts on band indicators at all lags (an STRF), penalty by cross-validation.
+- GLM: ridge regression of smoothed counts on band indicators at all lags (an STRF).
 - reduced rank: the same regression cut to the rank that predicts best, units clustered by k-means on its loadings.
 - PLS: partial least squares on the same regressors, likewise.
 
-The last three see the bouts of part A, and score a unit by what bands explain of its held-out counts (part B) beyond
-bout means and the onset/offset response, as Duet's nuisances do; their bands are those of the strongest weights.
+The last three score a unit by what bands explain of its held-out counts beyond bout means and the onset/offset
+response, as Duet's nuisances do: parts A and B are each predicted from the other. Their bands and clusters are those of
+the strongest weights of a fit to all data.
 Detection is compared at one false-positive rate: the threshold of each method is what 5 % of the vocal and unrelated
 units of all seeds of a difficulty reach. Prints tables in Markdown.
 """
@@ -27,7 +28,7 @@ import pandas as pd
 from simulated import MAPPING, each, edges_hz, plan_of, simulated, tables, tuned
 from sklearn.cluster import KMeans
 from sklearn.cross_decomposition import PLSRegression
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import Ridge
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from pipeline.config import Neural
@@ -60,6 +61,7 @@ NOT_SELECTIVE = ("vocal", "unrelated", "movement")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--gains", type=float, nargs="+", default=[1.5, 2.0, 3.0])
     parser.add_argument("--worlds", nargs="+", default=["bands"], choices=list(WORLDS))
     parser.add_argument("--minutes", type=float, default=20)
@@ -68,7 +70,10 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="picture of power against gain in the first world")
     args = parser.parse_args()
     jobs = [
-        (world, gain, seed, args.minutes) for world in args.worlds for gain in args.gains for seed in range(args.seeds)
+        (world, gain, args.first_seed + seed, args.minutes)
+        for world in args.worlds
+        for gain in args.gains
+        for seed in range(args.seeds)
     ]
     units, sessions = zip(*each(recovered, jobs, n_processes=args.processes), strict=True)
     units, sessions = pd.concat(units, ignore_index=True), pd.concat(sessions, ignore_index=True)
@@ -161,28 +166,51 @@ def regressions(session, parts: np.ndarray, seed: int) -> dict[str, tuple[dict, 
     columns = [lagged(indicators, everywhere, calls.bin, -lag)[0][:, :-1] for lag in lags]
     x = nuisance.remove(np.concatenate(columns, axis=1), np.ones((len(band), len(lags) * len(CENTRE_HZ)), bool))
     y = nuisance.remove(*lagged(rates, enough, calls.bin, 0))
-    a, b = parts[calls.bout] == "A", parts[calls.bout] == "B"
-    y /= np.maximum(y[a].std(axis=0), 1e-9)
-    ridge = RidgeCV(alphas=PENALTIES, fit_intercept=False).fit(x[a], y[a])
-    fit_a, fit_b, weights = x[a] @ ridge.coef_.T, x[b] @ ridge.coef_.T, ridge.coef_
-    found = {"GLM": (scored(fit_b, y[b], weights, lags), None)}
-    axes = np.linalg.svd(fit_a, full_matrices=False)[2]
-    inner = np.flatnonzero(a)[int(0.8 * a.sum()) :]  # the last fifth of A chooses the rank
-    rank = max(RANKS, key=lambda r: -np.square(y[inner] - (x[inner] @ weights.T) @ axes[:r].T @ axes[:r]).sum())
-    low_rank = axes[:rank].T @ axes[:rank]
-    scores = scored(fit_b @ low_rank, y[b], low_rank.T @ weights, lags)
-    found["reduced rank"] = (scores, k_means(axes[:rank].T, low_rank.T @ weights, scores, seed, lags))
-    pls = PLSRegression(n_components=rank, scale=False).fit(x[a], y[a])
-    scores = scored(pls.predict(x[b]), y[b], pls.coef_, lags)
-    found["PLS"] = (scores, k_means(pls.y_loadings_, pls.coef_, scores, seed, lags))
+    y /= np.maximum(y.std(axis=0), 1e-9)
+    halves = [parts[calls.bout] == name for name in ("A", "B")]
+    scores = {name: 0.0 for name in ("GLM", "reduced rank", "PLS")}
+    for fit, held_out in (halves, halves[::-1]):
+        for name, predict in regressed(x[fit], y[fit])[0].items():
+            rest = np.square(y[held_out] - x[held_out] @ predict).sum(axis=0)
+            scores[name] = scores[name] + 1 - rest / np.maximum(np.square(y[held_out]).sum(axis=0), 1e-9)
+    weights, loadings = regressed(x, y)
+    found = {}
+    for name, score in scores.items():
+        curves, lag = strongest(weights[name].T, lags)
+        read = {"score": score, "q": np.nan, "lag_ms": 1e3 * Neural().bin_width_s * lag} | read_bands(curves)
+        found[name] = (read, k_means(loadings[name], curves, score, seed) if name in loadings else None)
     return found
 
 
-def scored(fit: np.ndarray, y: np.ndarray, weights: np.ndarray, lags: np.ndarray) -> dict[str, np.ndarray]:
-    """Held-out explained variance of each unit, and band and lag of its strongest weights (n_units, lags * bands)."""
-    explained = 1 - np.square(y - fit).sum(axis=0) / np.maximum(np.square(y).sum(axis=0), 1e-9)
-    curves, lag = strongest(weights, lags)
-    return {"score": explained, "q": np.nan, "lag_ms": 1e3 * Neural().bin_width_s * lag} | read_bands(curves)
+def regressed(x: np.ndarray, y: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Weights (n_features, n_units) of each method, and loadings (n_units, rank) of those that have few directions.
+
+    Penalty and rank are those that predict the last fifth of the time best from what comes before.
+    """
+    n_first = int(0.8 * len(x))
+    first, last = slice(n_first), slice(n_first, None)
+
+    def rest(weights: np.ndarray) -> float:
+        return np.square(y[last] - x[last] @ weights).sum()
+
+    path = {penalty: ridge(x[first], y[first], penalty) for penalty in PENALTIES}
+    penalty = min(path, key=lambda each: rest(path[each]))
+    axes = directions(x[first] @ path[penalty])
+    rank = min(RANKS, key=lambda r: rest(path[penalty] @ axes[:, :r] @ axes[:, :r].T))
+    whole = ridge(x, y, penalty)
+    axes = directions(x @ whole)[:, :rank]
+    pls = PLSRegression(n_components=rank, scale=False).fit(x, y)
+    weights = {"GLM": whole, "reduced rank": whole @ axes @ axes.T, "PLS": pls.coef_.T}
+    return weights, {"reduced rank": axes, "PLS": pls.y_loadings_}
+
+
+def ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
+    return Ridge(alpha=penalty, fit_intercept=False, solver="cholesky").fit(x, y).coef_.T
+
+
+def directions(fitted: np.ndarray) -> np.ndarray:
+    """Directions among the units (n_units, n) of what is predicted of them, the strongest first."""
+    return np.linalg.svd(fitted, full_matrices=False)[2].T
 
 
 def strongest(weights: np.ndarray, lags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -192,10 +220,10 @@ def strongest(weights: np.ndarray, lags: np.ndarray) -> tuple[np.ndarray, np.nda
     return at_lags[np.arange(len(weights)), best], lags[best]
 
 
-def k_means(loadings: np.ndarray, weights: np.ndarray, scores: dict, seed: int, lags: np.ndarray):
+def k_means(loadings: np.ndarray, curves: np.ndarray, score: np.ndarray, seed: int):
     """Clusters of the units that held-out data speak for (score > 0), their number by the silhouette."""
     labels = np.full(len(loadings), -1)
-    chosen = np.flatnonzero(scores["score"] > 0)
+    chosen = np.flatnonzero(score > 0)
     if len(chosen) < 4:
         return labels, []
     points = loadings[chosen] / np.maximum(np.linalg.norm(loadings[chosen], axis=1, keepdims=True), 1e-12)
@@ -204,7 +232,6 @@ def k_means(loadings: np.ndarray, weights: np.ndarray, scores: dict, seed: int, 
         for k in range(2, min(MOST_CLUSTERS, len(chosen) - 1) + 1)
     ]
     labels[chosen] = max(fits, key=lambda fit: silhouette_score(points, fit))
-    curves, _ = strongest(weights, lags)
     means = np.array([curves[labels == k].mean(axis=0) for k in range(labels.max() + 1)])
     bands = read_bands(means)
     return labels, list(zip(bands["low_khz"], bands["high_khz"], strict=True))
