@@ -30,8 +30,10 @@ MAX_SVG_BYTES = 1_000_000  # larger drawings are embedded as PNG
 ANSWER_LABELS = {
     "cluster": "Cluster", "low_khz": "From (kHz)", "peak_khz": "Peak (kHz)", "high_khz": "To (kHz)", "n_units": "Units",
     "n_sessions": "Sessions", "n_animals": "Animals", "n_animals_agree": "Animals that agree",
-    "lag_ms_median": "Lag (ms)", "heldout_iou": "Held-out overlap", "q": "q", "trust": "Trust",
+    "lag_ms_median": "Lag (ms)", "heldout_iou": "Held-out overlap", "q": "q", "p_one_cluster": "p (one cluster)",
+    "trust": "Trust",
 }  # fmt: skip
+INTERVALS = {f"{edge}_khz": (f"{edge}_ci_low_khz", f"{edge}_ci_high_khz") for edge in ("low", "peak", "high")}
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,14 @@ def _answer(results: Results, report: Path) -> TableView | None:
         return None
     csv = Path(relpath(results.tables / "cluster_bands.csv", report.parent)).as_posix()
     table = table[table["cluster"] >= 0].sort_values("peak_khz")
-    return view(table, "answer", descriptions=TABLES.get("cluster_bands", {}), csv=csv, labels=ANSWER_LABELS)
+    return view(
+        table,
+        "answer",
+        descriptions=TABLES.get("cluster_bands", {}),
+        csv=csv,
+        labels=ANSWER_LABELS,
+        intervals=INTERVALS,
+    )
 
 
 def _headlines(summary: dict) -> list[str]:

@@ -1,6 +1,6 @@
 """Tables as the report shows them: rounded for reading, exact for sorting, the first rows only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -45,11 +45,23 @@ def view(
     descriptions: dict[str, str],
     csv: str | None,
     labels: dict[str, str] | None = None,
+    intervals: dict[str, tuple[str, str]] | None = None,
 ) -> TableView:
-    """The first rows of `table`; `labels` chooses, orders and names columns, those that are absent are left out."""
+    """The first rows of `table`; `labels` chooses, orders and names columns, those that are absent are left out.
+
+    intervals: by column, the columns of its interval's ends, which are shown beside its values.
+    """
     labels = {c: c for c in table.columns} if labels is None else labels
     heads = [Column(c, labels[c], descriptions.get(c, ""), _is_number(table[c])) for c in labels if c in table.columns]
-    series = [[_cell(head.name, value) for value in table[head.name].head(MAX_ROWS)] for head in heads]
+    shown = table.head(MAX_ROWS)
+    series = [[_cell(head.name, value) for value in shown[head.name]] for head in heads]
+    for head, cells in zip(heads, series, strict=True):
+        ends = (intervals or {}).get(head.name, ())
+        if ends and set(ends) <= set(shown.columns):
+            for row, (low, high) in enumerate(shown[list(ends)].itertuples(index=False)):
+                if _present(low) and _present(high):
+                    text = f"{cells[row].text} ({rounded(head.name, low)}–{rounded(head.name, high)})"
+                    cells[row] = replace(cells[row], text=text)
     rows = [list(cells) for cells in zip(*series, strict=True)]
     return TableView(name=name, columns=heads, rows=rows, n_rows=len(table), csv=csv)
 

@@ -32,7 +32,8 @@ def mapped(clusters: pd.DataFrame, random: np.random.Generator) -> dict[str, pd.
     ])  # fmt: skip
     latents = pd.DataFrame({
         "objective": "mopoe", "latent_dim": 8, "latent": range(4), "kl_nat": [0.4, 2.1, 1.2, 0.01],
-        "active": [True, True, True, False], "stability_r": [0.9, 0.85, 0.4, 0.1], "reported_as": "dimension",
+        "active": [True, True, True, False], "stability_r": [0.9, 0.85, 0.4, 0.1], "subspace_r": 0.91,
+        "reported_as": ["dimension", "dimension", "subspace", "inactive"],
         "space": ["shared", "audio", "neural", "inactive"], "audio_share": [0.6, 1.0, 0.05, 0.5],
     })  # fmt: skip
     return {

@@ -116,7 +116,7 @@ def test_factorisation_draws_sensitivities_by_space(full_run):
     heights = [patch.get_height() for patch in bars.patches]
     # latent 1 is the sound's, 0 is shared, 2 is the neural side's, 3 does nothing
     np.testing.assert_allclose(heights, [0.5, 0.3, 0.01, 0.001, 0, -0.2, -0.19, -0.001])
-    assert [text.get_text() for text in bars.get_xticklabels()] == ["z1", "z0", "z2", "z3"]
+    assert [text.get_text() for text in bars.get_xticklabels()] == ["z1", "z0", "(z2)", "z3"]  # z2 does not repeat
     assert [text.get_text() for text in scores.get_yticklabels()] == ["mvae", "mopoe"]  # the primary on top
     assert max(line.get_xdata()[0] for line in scores.lines if line.get_marker() == "o") == pytest.approx(0.45)
 

@@ -119,6 +119,7 @@ def test_headline_comes_first_then_recovery_figures_tables_configuration(full):
     assert order == sorted(order)
     body = Page(full[full.index("<main>") :]).text
     assert body.startswith("3 clusters of neurons stand for frequency bands")
+    assert "45.1 (43.5–46.2)" in full[: full.index('id="figures"')]  # the lower edge of the first, with its interval
 
 
 def test_numbers_are_those_of_the_csv(full, full_run):

@@ -3,9 +3,10 @@
 a, sensitivity of the primary model's decoders to each latent: the change for +1 SD of the latent, of the sound
 (upwards, in SDs of the log spectrogram) and of the neural data (downwards; log rate, or SDs of traces); root mean
 square over a clip, mean over test clips. Latents are sorted by the share of the sound; a latent belongs to one side
-where 0.9 or more of its sensitivity does; grey: inactive. b, factorisation of every family, 0 where all latents serve
-both sides alike and 1 where each serves one side alone, with 95 % intervals over blocks. Neither end is better: it
-says how a model splits what it knows. Bold: the primary model.
+where 0.9 or more of its sensitivity does; grey: inactive, or of a further modality. In brackets: latents that do not
+repeat over seeds, parts of a subspace only. b, factorisation of every family, 0 where all latents serve all modalities
+alike and 1 where each serves one alone, with 95 % intervals over blocks. Neither end is better: it says how a model
+splits what it knows. Bold: the primary model.
 """
 
 import numpy as np
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from pipeline.report.families import measured, name_rows, with_interval
+from pipeline.report.latents import latent_name
 from pipeline.report.results import NoData, Results
 from pipeline.report.style import FAINT, INK, MODEL, NO_CLUSTER, SIDE_COLOURS, new_figure, panel_letter
 
@@ -60,9 +62,15 @@ def _latents(results: Results) -> pd.DataFrame:
         return pd.DataFrame()
     found = rows.groupby(["unit_id", "target"])["value"].mean().unstack()
     found.index = found.index.str.removeprefix("z").astype(int)
-    named = table.set_index("latent")[["space", "audio_share"]].join(found, how="inner").dropna()
-    rank = named["space"].map({space: place for place, space in enumerate(SPACES)})
+    columns = ["space", "audio_share", "reported_as"]
+    named = table.set_index("latent")[columns].join(found[["audio", "neural"]], how="inner").dropna()
+    rank = named["space"].map({space: place for place, space in enumerate(_names(named["space"]))})
     return named.assign(rank=rank).sort_values(["rank", "audio_share"], ascending=[True, False])
+
+
+def _names(spaces: pd.Series) -> dict[str, str]:
+    """Readers' names of the spaces, in order; further modalities go by their own."""
+    return {**SPACES, **{space: space for space in sorted(spaces.unique()) if space not in SPACES}}
 
 
 def _bars(axes: Axes, latents: pd.DataFrame, *, unit: str) -> None:
@@ -71,7 +79,9 @@ def _bars(axes: Axes, latents: pd.DataFrame, *, unit: str) -> None:
     axes.bar(places, latents["audio"], width=0.8, color=colours)
     axes.bar(places, -latents["neural"], width=0.8, color=colours, alpha=0.65)
     axes.axhline(0, color=INK, lw=0.6)
-    names = [f"z{latent}" for latent in latents.index] if len(latents) <= MAX_NAMED else []
+    names = []
+    if len(latents) <= MAX_NAMED:
+        names = [latent_name(*pair) for pair in zip(latents.index, latents["reported_as"], strict=True)]
     if names:
         axes.set_xticks(places, names, size=7 if len(names) <= 16 else 6, rotation=0 if len(names) <= 16 else 90)
     else:
@@ -80,10 +90,12 @@ def _bars(axes: Axes, latents: pd.DataFrame, *, unit: str) -> None:
     axes.set_xlim(-0.7, len(latents) - 0.3)
     low, high = axes.get_ylim()
     axes.set_ylim(low * 1.05, high * 1.22)
-    named = [(space, name, int(latents["space"].eq(space).sum())) for space, name in SPACES.items()]
-    for place, (space, name, n) in enumerate((space, name, n) for space, name, n in named if n):
+    counted = latents["space"].value_counts()
+    named = [(space, name, counted[space]) for space, name in _names(latents["space"]).items() if space in counted]
+    step = min(0.25, 1 / len(named))
+    for place, (space, name, n) in enumerate(named):
         colour = COLOURS.get(space, FAINT)
-        axes.text(0.01 + 0.25 * place, 0.99, f"{name} ({n})", color=colour, size=7, transform=axes.transAxes, va="top")
+        axes.text(0.01 + step * place, 0.99, f"{name} ({n})", color=colour, size=7, transform=axes.transAxes, va="top")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):g}"))
     axes.set_ylabel("change for +1 SD of the latent")
     for height, name in ((high / 2, "sound (SD)"), (low / 2, f"neural data ({unit})")):

@@ -3,8 +3,8 @@
 The primary model's active latents (those with most information first), moved from -2 to +2 standard deviations with
 all others at their mean. Grey: the decoded spectrogram, dB above the noise floor. Right of it: what the move from -2 to
 +2 SD changes, in dB and as the log2 ratio of each unit's expected rate; units are sorted by cluster (colour strip).
-Time runs from the start of the clip. Single dimensions depend on the seed unless the table of latents says that they
-are stable.
+Time runs from the start of the clip. In brackets: latents that do not repeat over seeds. Another training would show
+others that span the same subspace: read nothing off a single one.
 """
 
 import numpy as np
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.report.latents import latent_name
 from pipeline.report.results import NoData, Results
 from pipeline.report.style import cluster_colour, extent_of, new_figure
 
@@ -37,9 +38,12 @@ def draw(results: Results) -> Figure:
         _sound(figure, traversal, latents)
     if has_units:
         _rates(figure, traversal, latents, results)
+    table = results.table("latents")
+    reported_as = dict(zip(table["latent"], table["reported_as"], strict=True)) if len(table) else {}
     for row, latent in enumerate(latents):
         _, bottom, _, height = _place(figure, row, 0, 1)
-        figure.text(0.012, bottom + height / 2, f"z{latent}", weight="bold", size=9, va="center")
+        name = latent_name(latent, reported_as.get(latent))
+        figure.text(0.012, bottom + height / 2, name, weight="bold", size=9, va="center")
     return figure
 
 
