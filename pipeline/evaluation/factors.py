@@ -1,6 +1,6 @@
-"""What is known of the sound of a clip, whatever made it: its pitch, its level, how long it sounds.
+"""What is known of the sound of a clip, whatever made it: its pitch, its level, how long it sounds; and its call type.
 
-All three are read from the log spectrogram alone, so that a decoded clip has them as a recorded one does.
+The first three are read from the log spectrogram alone, so that a decoded clip has them as a recorded one does.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,8 @@ from pipeline.evaluation.planted import Song
 from pipeline.evaluation.scores import resampling_blocks
 
 FACTORS = {"pitch": "Hz", "level": "dB", "duration": "s"}
+CALL_TYPE = "call type"
+FEWEST_OF_A_TYPE = 10  # clips of a split
 MOST_CLIPS = 4000  # of a split; more, evenly thinned, only cost time
 
 
@@ -22,7 +24,8 @@ class KnownClips:
     """The clips of one session that have certain modalities, by split, and the factors of their sound.
 
     clips: train, validation and test, none of them empty. factors: by split and factor, shape (n_clips,), NaN where a
-    clip has none; of simulated sessions those of `Song.within` too. blocks: of the test clips, shape (n_clips,).
+    clip has none; of simulated sessions those of `Song.within` too, of labelled ones those of `type_factors`. blocks:
+    of the test clips, shape (n_clips,).
     """
 
     clips: dict[str, SessionClips]
@@ -33,6 +36,13 @@ class KnownClips:
         """Whether `factor` is known and varies in every split."""
         known = [found[factor][np.isfinite(found[factor])] for found in self.factors.values() if factor in found]
         return len(known) == len(self.factors) and all(len(values) > 1 and np.ptp(values) > 0 for values in known)
+
+    @property
+    def decodable(self) -> dict[str, list[str]]:
+        """Factors of the sound that can be scored, and the names in `factors` that each is made of."""
+        types = [name for name in self.factors["test"] if name.startswith(f"{CALL_TYPE} ")]
+        found = {name: [name] for name in FACTORS if self.usable(name)}
+        return found | ({CALL_TYPE: types} if types else {})
 
 
 def known_clips(
@@ -56,8 +66,24 @@ def known_clips(
     }
     if song is not None and song.fits(clips["train"], sounds=np.isfinite(factors["train"]["pitch"])):
         factors = {split: found | song.within(clips[split]) for split, found in factors.items()}
+    types = type_factors({split: part.label for split, part in clips.items()})
+    factors = {split: found | types[split] for split, found in factors.items()}
     test = clips["test"]
     return KnownClips(clips, factors, resampling_blocks(bout=test.bout, start_s=test.start_s, chunk_s=chunk_s))
+
+
+def type_factors(labels: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """Whether a clip is of each call type: by split and `call type NAME`, 0 or 1 of shape (n_clips,), NaN unlabelled.
+
+    labels: by split, shape (n_clips,), "" where a clip has none. Types with fewer than `FEWEST_OF_A_TYPE` clips in any
+    split are left out; there is none where fewer than two are left.
+    """
+    names = sorted(set(labels["train"]) - {""})
+    names = [name for name in names if min((of == name).sum() for of in labels.values()) >= FEWEST_OF_A_TYPE]
+    return {
+        split: {f"{CALL_TYPE} {name}": np.where(of == "", np.nan, of == name) for name in names if len(names) > 1}
+        for split, of in labels.items()
+    }
 
 
 def sound_factors(

@@ -2,8 +2,8 @@
 
 In nats: log p(x_t|x_t, x_n) - log p(x_t|x_t), the difference of two columns of the likelihood table (`likelihood.py`),
 both estimates of log p(x_t), so that it says which posterior is the better proposal. In known factors: how much of the
-pitch, level and duration of real clips a ridge regression decodes from the posterior means of q(z|audio), q(z|neural)
-and q(z|both), and what the last has over the better of the others. Of three modalities or more: every set of them.
+pitch, level, duration and call type of real clips a ridge regression decodes from the posterior means of q(z|audio),
+q(z|neural) and q(z|both), and what the last has over the better of the others. Of three modalities or more: every set.
 """
 
 from collections.abc import Collection
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy.stats import binomtest
 
-from pipeline.evaluation.factors import FACTORS, KnownClips
+from pipeline.evaluation.factors import KnownClips
 from pipeline.evaluation.metrics import Metrics
 from pipeline.evaluation.predictions import possible_givens
 from pipeline.evaluation.readout import explained, fit_readout
@@ -35,11 +35,13 @@ def decoding_scores(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Add `decoding` of each known factor from each posterior, and `decoding_synergy`: several less the best alone.
 
-    Explained variance on the test clips of a fit on the training clips; which one alone is best is decided on the
-    validation clips. Returns the clips' posterior means by what is given, joined by `+`, and by split.
+    Explained variance on the test clips of a fit on the training clips (of call types that of one 0-1 variable a type,
+    together); which one alone is best is decided on the validation clips. Returns the clips' posterior means by what is
+    given, joined by `+`, and by split.
     """
     batches = {split: to_batch(clips) for split, clips in known.clips.items()}
-    factors = [name for name in FACTORS if known.usable(name)]
+    factors = known.decodable
+    columns = [column for own in factors.values() for column in own]
     session = known.clips["test"].session
     scores: dict[tuple[str, str], dict[str, Ratio]] = {}
     means = {}
@@ -49,14 +51,16 @@ def decoding_scores(
         means[given] = z
         if not factors:
             continue
-        readout = fit_readout(z, {s: {f: found[f] for f in factors} for s, found in known.factors.items()})
+        readout = fit_readout(z, {s: {c: found[c] for c in columns} for s, found in known.factors.items()})
         for split in ("validation", "test"):
             read = readout.read(z[split])
             blocks = known.blocks if split == "test" else np.zeros(len(z[split]), int)
-            for factor in factors:
-                truth, reference = known.factors[split][factor], float(np.nanmean(known.factors["train"][factor]))
-                parts = explained(truth, read[factor], reference=reference)
-                score = Ratio(*(block_sums(part, blocks) for part in parts), int(np.isfinite(truth).sum()))
+            for factor, own in factors.items():
+                truth = {column: known.factors[split][column] for column in own}
+                reference = {column: float(np.nanmean(known.factors["train"][column])) for column in own}
+                each = [explained(truth[column], read[column], reference=reference[column]) for column in own]
+                sums = (block_sums(sum(of), blocks) for of in zip(*each, strict=True))
+                score = Ratio(*sums, int(np.isfinite(truth[own[0]]).sum()))
                 scores.setdefault((split, factor), {})[given] = score
     for factor in factors:
         labels = {"session": session, "split": "test", "target": factor, "unit": "1"}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.evaluation.factors import KnownClips
+from pipeline.evaluation.factors import KnownClips, type_factors
 from pipeline.evaluation.metrics import Metrics, metrics_table
 from pipeline.evaluation.scores import Ratio
 from pipeline.evaluation.synergy import decoding_scores, sign_test_p
@@ -46,6 +46,33 @@ def planted(make_clips, *, kind, factor):
     table = metrics_table(metrics)
     assert set(table["target"]) == {"level"}
     return table.set_index(["metric", "given"])
+
+
+def test_call_types_are_one_factor(make_clips):
+    generator = np.random.default_rng(1)
+    clips = {split: make_clips(n_clips=N, seed=1)[0] for split in ("train", "validation", "test")}
+    factors, labels = {}, {}
+    for split, part in clips.items():
+        a, b = generator.normal(size=(2, N))
+        part.spectrogram, part.counts = np.zeros_like(part.spectrogram), np.zeros_like(part.counts)
+        part.spectrogram[:, 0, 0], part.counts[:, 0, 1] = a, b
+        part.kind = "traces"
+        labels[split] = np.select([a > 0.5, a < -0.5], ["up", "down"], "flat").astype(object)
+        labels[split][::50] = ""
+        labels[split][1] = "seen once"
+    for split, found in type_factors(labels).items():
+        assert set(found) == {"call type down", "call type flat", "call type up"}
+        assert np.isnan(found["call type up"][::50]).all() and np.nansum(list(found.values())) == N - N / 50 - 1
+        factors[split] = {name: np.full(N, np.nan) for name in ("pitch", "level", "duration")} | found
+    metrics = Metrics(objective="x", latent_dim=2, seed=0)
+    decoding_scores(Planted(), metrics, KnownClips(clips, factors, np.arange(N) // 15), modalities=("audio", "neural"))
+    table = metrics_table(metrics)
+    assert set(table["target"]) == {"call type"}
+    found = table.set_index(["metric", "given"])["value"]
+    assert 0.3 < found["decoding", "audio"] < 0.7  # a straight line tells the outer types, not the middle one
+    assert abs(found["decoding", "neural"]) < 0.02
+    assert abs(found["decoding_synergy", "audio+neural"]) < 0.02
+    assert type_factors({split: np.where(of == "up", "up", "") for split, of in labels.items()})["test"] == {}
 
 
 @pytest.mark.parametrize("kind", ["spikes", "traces"])

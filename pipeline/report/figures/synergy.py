@@ -1,11 +1,12 @@
 """Synergy: what both sides together tell that neither tells alone
 
-a, share of the variance of known factors of the sound (pitch, level, how long it sounds) that ridge regression reads
-in test clips from the primary model's latents, inferred from the sound, from the neural data or from both; dots with
-95 % intervals over blocks. b, the same for every family, both sides against the better one of them alone (chosen on
-the validation blocks): above the diagonal there is synergy. c, synergy in nats a clip: log p of one side's data with
-latents inferred from both as the proposal, less that with latents inferred from that side alone; below 0, what both
-together infer explains that side worse. Bold: the primary model.
+a, share of the variance of known factors of the sound (pitch, level, how long it sounds; call type where clips have
+labels) that ridge regression reads in test clips from the primary model's latents, inferred from the sound, from the
+neural data or from both; dots with 95 % intervals over blocks. b, the same for every family, both sides against the
+better one of them alone (chosen on the validation blocks): above the diagonal there is synergy. c, synergy in nats a
+clip: log p of one side's data with latents inferred from both as the proposal, less that with latents inferred from
+that side alone. Both estimate the same log p: the figure says which proposal is the better one (the effective samples
+stand in the likelihood table), not what both sides know. Bold: the primary model.
 """
 
 import numpy as np
@@ -19,8 +20,7 @@ from pipeline.report.style import FAINT, INK, SIDE_COLOURS, SIDES, new_figure, p
 
 PLACE = 66
 BOTH = "audio+neural"
-FACTORS = ("pitch", "level", "duration")
-MARKERS = dict(zip(FACTORS, "os^", strict=True))
+MARKERS = {"pitch": "o", "level": "s", "duration": "^", "call type": "D"}
 
 
 def draw(results: Results) -> Figure:
@@ -43,15 +43,16 @@ def draw(results: Results) -> Figure:
 
 def _factors(axes: Axes, decoding: pd.DataFrame) -> None:
     rows = decoding[decoding["is_primary"]] if len(decoding) else decoding
-    for place, factor in enumerate(FACTORS):
+    factors = [name for name in MARKERS if len(rows) and rows["target"].eq(name).any()]
+    for place, factor in enumerate(factors):
         for shift, given in zip((0.22, 0, -0.22), SIDE_COLOURS, strict=True):
-            found = rows[rows["target"].eq(factor) & rows["given"].eq(given)] if len(rows) else rows
+            found = rows[rows["target"].eq(factor) & rows["given"].eq(given)]
             for row in found.itertuples():
-                with_interval(axes, row.value, row.se, len(FACTORS) - 1 - place + shift, SIDE_COLOURS[given])
+                with_interval(axes, row.value, row.se, len(factors) - 1 - place + shift, SIDE_COLOURS[given])
     axes.axvline(0, color=INK, lw=0.6)
-    axes.set_yticks(range(len(FACTORS)), FACTORS[::-1])
+    axes.set_yticks(range(len(factors)), factors[::-1])
     axes.tick_params(axis="y", length=0)
-    axes.set_ylim(-0.6, len(FACTORS) + 0.25)
+    axes.set_ylim(-0.6, len(factors) + 0.25)
     axes.margins(x=0.08)
     for place, (given, colour) in enumerate(SIDE_COLOURS.items()):
         text = f"from {SIDES[given]}"
@@ -80,8 +81,8 @@ def _against(axes: Axes, decoding: pd.DataFrame, gains: pd.DataFrame) -> None:
     margin = 0.06 * (high - low)
     axes.plot([low - margin, high + margin], [low - margin, high + margin], color=FAINT, lw=0.7, zorder=0)
     axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), aspect="equal")
-    for factor, marker in MARKERS.items():
-        axes.plot([], [], marker, ms=4, color=FAINT, label=factor)
+    for factor in (name for name in MARKERS if gains["target"].eq(name).any()):
+        axes.plot([], [], MARKERS[factor], ms=4, color=FAINT, label=factor)
     axes.legend(loc="upper left", handletextpad=0.2, borderpad=0.1)
     axes.set_xlabel("better side alone")
     axes.set_ylabel("both sides (explained variance)")
