@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.clipping.making import check_frames, count_window
+from pipeline.audio.features import SCHEMA
+from pipeline.clipping.making import call_labels, check_frames, count_window
 from pipeline.clipping.windows import windows_over
+from pipeline.clips import MODALITIES
 from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.estimate import Cost, SessionSize, cost_of
@@ -110,8 +112,25 @@ def _settings_problems(config: Config) -> list[InputError]:
             bin_width_s=config.neural.bin_width_s,
         ),
         lambda: check_frames(duration_s=chosen.duration_s, n_frames=chosen.n_frames, hop_s=config.audio.hop_s),
+        lambda: call_labels(SCHEMA.empty_table().to_pandas().select_dtypes(["integer", "str"]), chosen.label),
     )
-    return [problem for check in checks for problem in caught(check)[1]]
+    return [problem for check in checks for problem in caught(check)[1]] + _option_problems(config)
+
+
+def _option_problems(config: Config) -> list[InputError]:
+    """Options that the families do not have or cannot take, those of families that are not trained included."""
+    chosen = {name: options for name, options in config.models.options.items() if options}
+    if not chosen:  # torch need not be loaded
+        return []
+    from pipeline.vae.options import option_problems
+    from pipeline.vae.spec import family_class
+
+    names = [*MODALITIES, *config.extra]
+    return [
+        problem
+        for family, options in chosen.items()
+        for problem in option_problems(family_class(family), options, modalities=names)
+    ]
 
 
 def _family_problems(config: Config, sessions: list[Session]) -> list[InputError]:

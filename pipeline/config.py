@@ -15,11 +15,13 @@ from pipeline.vae import families as known_families
 # modalities that there always are, and what else models and metrics have under a name
 TAKEN = {"audio", "neural", "kl", "label", "mmd", "objective", "prior", "real", "shared", "shuffled"}
 
+Weight = Annotated[float, Field(ge=0)] | Literal["dim"]
+
 
 class Section(BaseModel):
     """A section refuses keys that it does not know: a typo must not pass."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class Audio(Section):
@@ -135,11 +137,11 @@ class Models(Section):
         "auto", description="distribution of counts; auto: poisson for spikes, gaussian for traces (calcium, LFP power)"
     )
     audio_likelihood: Literal["gaussian", "laplace"] = Field("gaussian", description="distribution of spectrogram bins")
-    audio_weight: float | Literal["dim"] = Field(
+    audio_weight: Weight = Field(
         1.0, description="weight of the audio likelihood in training; 'dim' balances by dimension"
     )
-    neural_weight: float | Literal["dim"] = Field(5.0, description="weight of the neural likelihood in training")
-    extra_weight: float | Literal["dim"] = Field(
+    neural_weight: Weight = Field(5.0, description="weight of the neural likelihood in training")
+    extra_weight: Weight = Field(
         5.0, description="weight of the likelihood of each further modality (section extra) in training"
     )
     hidden: int = Field(256, ge=4, description="width of the hidden layers")
@@ -154,13 +156,17 @@ class Models(Section):
     @field_validator("families", mode="before")
     @classmethod
     def _families(cls, value):
-        names = known_families() if value in ("all", ["all"]) else value
-        for name in names if isinstance(names, list) else []:
+        return known_families() if value in ("all", ["all"]) else value
+
+    @field_validator("families", "options")
+    @classmethod
+    def _known(cls, value):
+        for name in value:
             if name not in known_families():
-                close = nearest(str(name), known_families())
+                close = nearest(name, known_families())
                 hint = f"; did you mean {close!r}?" if close else ""
                 raise ValueError(f"no family {name!r}; known: {', '.join(known_families())}{hint}")
-        return names
+        return value
 
     @field_validator("latent_dims", "seeds", "families")
     @classmethod

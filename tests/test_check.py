@@ -123,10 +123,33 @@ def test_further_modalities_are_looked_at(folder):
 
 def test_settings_that_contradict_each_other(folder):
     sheet = sheet_of(folder, "s1\tanna\ta.wav\ta.nwb\tgood.csv")
-    config = config_of(n_frames=500, n_bands=512, counts={"pre_s": -0.1, "post_s": -0.097})
+    config = config_of(n_frames=500, n_bands=512, counts={"pre_s": -0.1, "post_s": -0.097}, label="lable")
     text = "\n".join(map(str, check_sheet(sheet, config)[1]))
-    for part in ("more frames than the spectrogram", "fewer bands than a clip", "count window is shorter"):
+    parts = ("more frames than the spectrogram", "fewer bands than a clip", "count window is shorter", "nearest: label")
+    for part in parts:
         assert part in text
+    assert "no such column of labels in the calls" in text and "contour" not in text
+    assert check_sheet(sheet, config_of(label="n_jumps"))[1] == []
+
+
+def test_wrong_options_of_families_are_told_at_once(folder):
+    sheet = sheet_of(folder, "s1\tanna\ta.wav\ta.nwb\tgood.csv")
+    extra = {"again": {"signal": "units"}}
+    options = {
+        "mvae": {"random_subset": 1, "private_dim": {"again": 2}},
+        "mvtcae": {"alpha": "x"},
+        "mmvae": {"bound": "tigth", "private_dim": {"lfp": 1}},
+        "mopoe": {"prior_expert": "never"},
+    }
+    clips = {"mode": "continuous", "split": {"guard_s": 0.05, "n_blocks": 5}}
+    config = load_config({"clips": clips, "extra": extra, "models": {"families": ["mvae"], "options": options}})
+    problems = [str(problem) for problem in check_sheet(sheet, config)[1]]
+    assert [problem.split("\n")[0] for problem in problems] == [
+        "models.options.mvae: unknown option",
+        "models.options.mvtcae.alpha: wrong value",
+        "models.options.mmvae.bound: no such choice",
+        "models.options.mmvae.private_dim: unknown modality",
+    ]
 
 
 def test_families_that_cannot_use_what_there_is_are_told(folder):

@@ -87,6 +87,11 @@ def test_all_families_can_be_asked_for():
     assert load_config({"models": {"families": "all"}}).models.families == families()
 
 
+def test_options_may_wait_for_a_family_that_is_not_trained():
+    models = load_config({"models": {"families": ["mvae"], "options": {"meme": {"variant": "code"}}}}).models
+    assert models.options == {"meme": {"variant": "code"}}
+
+
 @pytest.mark.parametrize(
     "values, message",
     [
@@ -97,6 +102,9 @@ def test_all_families_can_be_asked_for():
         ({"audio": {"hop_s": 0.01}}, "skip sound"),
         ({"audio": {"scale": "mel"}}, "needs n_bands"),
         ({"models": {"families": ["mvea"]}}, "did you mean 'mvae'"),
+        ({"models": {"options": {"mvea": {"alpha": 1}}}}, r"models\.options: .*no family 'mvea'; known: .*mean 'mvae'"),
+        ({"models": {"neural_weight": float("nan")}}, r"models\.neural_weight[\s\S]*finite"),
+        ({"models": {"audio_weight": -1}}, r"models\.audio_weight[\s\S]*greater than or equal to 0"),
         ({"models": {"seeds": [1, 1]}}, "differ"),
         ({"models": {"latent_dims": [0]}}, "at least 1"),
         ({"clips": {"duration_s": 0.1, "counts": {"pre_s": -0.1, "post_s": 0}}}, "no count window"),

@@ -56,7 +56,7 @@ def make_clips(
     check_frames(duration_s=duration_s, n_frames=n_frames, hop_s=float(spectrogram.attrs["hop_s"]))
     clock = Clock.from_dataset(counts)
     calls = calls.sort_values("start_s", kind="stable", ignore_index=True)
-    labels = _labels(calls, label)
+    labels = call_labels(calls, label)
     call_s = clock.to_session(calls[["start_s", "stop_s"]].to_numpy(float))  # (n_calls, 2)
     if not spectrogram.sizes["time"]:
         mode = "continuous"
@@ -142,8 +142,11 @@ def make_clips(
     )
 
 
-def _labels(calls: pd.DataFrame, column: str) -> np.ndarray:
-    """What a column says of each call as text, "" where nothing, Shape (n_calls,)."""
+def call_labels(calls: pd.DataFrame, column: str) -> np.ndarray:
+    """What a column says of each call as text, "" where nothing, Shape (n_calls,).
+
+    Raises InputError where `column` is no column of text or whole numbers.
+    """
     kinds = {name: pd.api.types.infer_dtype(calls[name], skipna=True) for name in calls}
     allowed = [name for name, kind in kinds.items() if kind in ("string", "integer", "boolean", "categorical", "empty")]
     if column not in allowed:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 # What families are built from; every other file of this folder is a family, named by its file.
 PARTS = frozenset(
-    {"base", "gaussians", "networks", "modality", "posterior", "spec", "assembly", "joint", "pseudo_samples"}
+    {"base", "gaussians", "networks", "modality", "posterior", "spec", "assembly", "joint", "options", "pseudo_samples"}
 )
 
 

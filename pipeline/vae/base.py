@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.errors import InputError
@@ -88,7 +90,8 @@ class MultimodalVAE(nn.Module):
 
     z holds `latent_dim` shared latents, then the private ones of each modality in order (`private_dim`); a decoder
     sees the shared ones and its own. `beta` weighs the KL terms and rises from 0 over the first `warmup_fraction`
-    of the training. A family overrides `posterior` and `objective`.
+    of the training. A family overrides `posterior` and `objective`. What it takes beside `modalities`, `latent_dim`,
+    `beta`, `warmup_fraction` and encoders are its options: annotations give types and bounds (`options` checks them).
     """
 
     cross_generates = True  # whether z inferred from one modality can be decoded to another
@@ -105,7 +108,7 @@ class MultimodalVAE(nn.Module):
         latent_dim: int,
         beta: float = 1.0,
         warmup_fraction: float = 0.0,
-        private_dim: dict[str, int] | None = None,
+        private_dim: dict[str, Annotated[int, Field(ge=0)]] | None = None,
     ):
         super().__init__()
         names = [modality.name for modality in modalities]

@@ -2,16 +2,16 @@
 2016, https://arxiv.org/abs/1611.01891)."""
 
 from collections.abc import Collection
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from pipeline.errors import InputError
 from pipeline.vae.base import Batch, Objective, Posterior
 from pipeline.vae.gaussians import kl_divergence, kl_to_standard_normal
 from pipeline.vae.joint import JointVAE
 
-VARIANT = ("zero", "kl")
 SETTLED = 1e-4  # posterior standard deviations; imputing that moves the latents by less has settled
 
 
@@ -26,14 +26,16 @@ class JMVAE(JointVAE):
 
     needs_pairs = True
 
-    def __init__(self, modalities, *, variant: str = "kl", alpha: float = 0.1, impute_iterations: int = 50, **options):
+    def __init__(
+        self,
+        modalities,
+        *,
+        variant: Literal["zero", "kl"] = "kl",
+        alpha: Annotated[float, Field(ge=0)] = 0.1,
+        impute_iterations: Annotated[int, Field(ge=0)] = 50,
+        **options,
+    ):
         super().__init__(modalities, **options)
-        if variant not in VARIANT:
-            raise InputError("jmvae: unknown variant", found=variant, allowed=VARIANT)
-        if alpha < 0:
-            raise InputError("jmvae: alpha must be 0 or more", found=alpha)
-        if impute_iterations < 0:
-            raise InputError("jmvae: impute_iterations must be 0 or more", found=impute_iterations)
         self.variant = variant
         self.alpha = alpha
         self.impute_iterations = impute_iterations

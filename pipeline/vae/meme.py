@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Collection, Sequence
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.errors import InputError
@@ -11,7 +13,6 @@ from pipeline.vae.base import Batch, Experts, MultimodalVAE, Objective, Posterio
 from pipeline.vae.gaussians import kl_divergence
 from pipeline.vae.pseudo_samples import PseudoSamples
 
-VARIANT = ("paper", "code")
 CODE_SCALE = 10  # of log q(t|s) in the authors' code
 ELEMENTS = 10  # of t whose mean log-likelihood the tempered ratio compares by default
 
@@ -43,10 +44,10 @@ class MEME(MultimodalVAE):
         self,
         modalities,
         *,
-        variant: str = "paper",
-        fresh_samples: int = 10,
-        ratio_temperature: float | None = None,
-        pseudo_samples: int = 32,
+        variant: Literal["paper", "code"] = "paper",
+        fresh_samples: Annotated[int, Field(ge=1)] = 10,
+        ratio_temperature: Annotated[float, Field(gt=0)] | None = None,
+        pseudo_samples: Annotated[int, Field(ge=1)] = 32,
         **options,
     ):
         super().__init__(modalities, **options)
@@ -56,14 +57,6 @@ class MEME(MultimodalVAE):
                 found=", ".join(self.modalities) or "none",
                 mend="leave meme out of models.families; with a section extra there are three or more",
             )
-        if variant not in VARIANT:
-            raise InputError("meme: unknown variant", found=variant, allowed=VARIANT)
-        if fresh_samples < 1:
-            raise InputError("meme: fresh_samples must be 1 or more", found=fresh_samples)
-        if ratio_temperature is not None and not 0 < ratio_temperature < math.inf:
-            raise InputError("meme: ratio_temperature must be above 0", found=ratio_temperature)
-        if pseudo_samples < 1:
-            raise InputError("meme: pseudo_samples must be 1 or more", found=pseudo_samples)
         self.variant = variant
         self.fresh_samples = fresh_samples
         self.ratio_temperature = 1.0 if ratio_temperature is None and variant == "code" else ratio_temperature

@@ -2,8 +2,10 @@
 
 from collections.abc import Collection, Sequence
 from itertools import combinations
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.errors import InputError
@@ -12,7 +14,7 @@ from pipeline.vae.gaussians import kl_to_standard_normal, normal_log_prob
 from pipeline.vae.joint import JointVAE
 from pipeline.vae.modality import full_precision
 
-PRIOR_PENALTY = ("mmd", "kl")
+Label = Annotated[str, Field(strict=False, coerce_numbers_to_str=True)]  # the column may hold numbers
 KERNEL_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # times 2 d, the mean squared distance of two prior draws
 CODE_SD = 0.1  # of samples around a deterministic code
 
@@ -43,22 +45,18 @@ class MFM(JointVAE):
         modalities,
         *,
         surrogate_encoder: nn.Module,
-        prior_penalty: str = "mmd",
-        mmd_weight: float = 100.0,
-        labels: Sequence[str] = (),
-        label_weight: float = 1.0,
+        prior_penalty: Literal["mmd", "kl"] = "mmd",
+        mmd_weight: Annotated[float, Field(ge=0)] = 100.0,
+        labels: Sequence[Label] = (),
+        label_weight: Annotated[float, Field(ge=0)] = 1.0,
         **options,
     ):
         super().__init__(modalities, **options)
         if len(self.modalities) < 2:
             raise InputError("mfm needs two or more modalities", found=", ".join(self.modalities) or "none")
-        if prior_penalty not in PRIOR_PENALTY:
-            raise InputError("mfm: unknown prior_penalty", found=prior_penalty, allowed=PRIOR_PENALTY)
-        for name, weight in (("mmd_weight", mmd_weight), ("label_weight", label_weight)):
-            if not weight >= 0:
-                raise InputError(f"mfm: {name} must be 0 or more", found=weight)
         if len(labels) == 1 or len(set(labels)) < len(labels):
-            raise InputError("mfm: labels must be two or more that differ, or none", found=", ".join(labels))
+            found = ", ".join(map(str, labels))
+            raise InputError("mfm: labels must be two or more that differ, or none", found=found)
         self.surrogate_encoder = surrogate_encoder
         self.prior_penalty = prior_penalty
         self.mmd_weight = mmd_weight

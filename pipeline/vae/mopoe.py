@@ -1,16 +1,13 @@
 """MoPoE: a mixture of products of experts over all subsets (Sutter et al. 2021, https://arxiv.org/abs/2105.02470)."""
 
 from collections.abc import Collection
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from pipeline.errors import InputError
 from pipeline.vae.base import Batch, Experts, MultimodalVAE, Objective, Posterior
 from pipeline.vae.gaussians import kl_to_standard_normal, product_of_experts
-
-PRIOR_EXPERT = ("full", "always", "never")
-ESTIMATE = ("sampled", "stratified")
 
 
 class MoPoE(MultimodalVAE):
@@ -22,12 +19,15 @@ class MoPoE(MultimodalVAE):
     (`stratified`: less noise, |P| times the decoding).
     """
 
-    def __init__(self, modalities, *, prior_expert: str = "full", estimate: str = "sampled", **options):
+    def __init__(
+        self,
+        modalities,
+        *,
+        prior_expert: Literal["full", "always", "never"] = "full",
+        estimate: Literal["sampled", "stratified"] = "sampled",
+        **options,
+    ):
         super().__init__(modalities, **options)
-        if prior_expert not in PRIOR_EXPERT:
-            raise InputError("mopoe: unknown prior_expert", found=prior_expert, allowed=PRIOR_EXPERT)
-        if estimate not in ESTIMATE:
-            raise InputError("mopoe: unknown estimate", found=estimate, allowed=ESTIMATE)
         self.prior_expert = prior_expert
         self.estimate = estimate
 

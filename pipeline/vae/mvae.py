@@ -1,11 +1,12 @@
 """MVAE: a product of experts, trained on subsets (Wu & Goodman 2018, https://arxiv.org/abs/1802.05335)."""
 
 from collections.abc import Collection
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from pipeline.errors import InputError
 from pipeline.vae.base import Batch, MultimodalVAE, Objective, Posterior
 from pipeline.vae.gaussians import kl_to_standard_normal, product_of_experts
 
@@ -17,10 +18,8 @@ class MVAE(MultimodalVAE):
     every step. q(z|x_m) holds the prior expert too, so it is not the encoder's output.
     """
 
-    def __init__(self, modalities, *, random_subsets: int = 1, **options):
+    def __init__(self, modalities, *, random_subsets: Annotated[int, Field(ge=0)] = 1, **options):
         super().__init__(modalities, **options)
-        if random_subsets < 0:
-            raise InputError("mvae: random_subsets must be 0 or more", found=random_subsets)
         self.random_subsets = random_subsets
 
     def posterior(self, batch: Batch, given: Collection[str], generator: torch.Generator | None = None) -> Posterior:

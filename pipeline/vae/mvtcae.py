@@ -4,11 +4,12 @@ https://proceedings.neurips.cc/paper/2021/hash/65a99bb7a3115fdede20da98b08a370f-
 """
 
 from collections.abc import Collection
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from pipeline.errors import InputError
 from pipeline.vae.base import Batch, Experts, MultimodalVAE, Objective, Posterior
 from pipeline.vae.gaussians import kl_divergence, kl_to_standard_normal, product_of_experts
 
@@ -23,10 +24,8 @@ class MVTCAE(MultimodalVAE):
     being the same there.
     """
 
-    def __init__(self, modalities, *, alpha: float = 5 / 6, **options):
+    def __init__(self, modalities, *, alpha: Annotated[float, Field(ge=0, le=1)] = 5 / 6, **options):
         super().__init__(modalities, **options)
-        if not 0 <= alpha <= 1:
-            raise InputError("mvtcae: alpha must be between 0 and 1", found=alpha)
         self.alpha = alpha
 
     def posterior(self, batch: Batch, given: Collection[str], generator: torch.Generator | None = None) -> Posterior:

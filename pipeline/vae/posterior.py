@@ -8,8 +8,6 @@ from torch import Tensor
 
 from pipeline.vae.gaussians import kl_divergence
 
-FAMILIES = ("normal", "laplace")
-
 
 @dataclass(frozen=True)
 class Posterior:

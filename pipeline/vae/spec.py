@@ -1,7 +1,6 @@
 """What a model is, in plain values: a dict that says all that is needed to build it without the data."""
 
 import importlib
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,9 +8,10 @@ import numpy as np
 from torch import nn
 
 from pipeline.clips import MODALITIES, SessionClips
-from pipeline.errors import InputError
+from pipeline.errors import InputError, InputErrors
 from pipeline.vae import families
 from pipeline.vae.base import MultimodalVAE
+from pipeline.vae.options import option_problems, options_of
 
 LIKELIHOOD_OF = {"spikes": "poisson", "traces": "gaussian"}  # where the configuration leaves it to the data
 GEOMETRY = ("frequency_hz", "frame_s", "bin_s")
@@ -77,10 +77,12 @@ def describe(
             _check_name(name)
             extra[name] = {"kind": _common_kind(clips, name), "sessions": sessions}
     modalities = [name for name in MODALITIES if any(session.has([name]).any() for session in clips)] + list(extra)
-    _check_options(family, options, modalities=[*MODALITIES, *extra])
-    if "labels" in _known_options(family):
+    cls = family_class(family)
+    if problems := option_problems(cls, options, modalities=[*MODALITIES, *extra]):
+        raise problems[0] if len(problems) == 1 else InputErrors(problems)
+    if "labels" in options_of(cls):
         options = options | {"labels": _labels(clips, options.get("labels"), where=f"models.options.{family}.labels")}
-    private = family_class(family).default_private_dim(modalities, latent_dim)
+    private = cls.default_private_dim(modalities, latent_dim)
     if private and options.get("private_dim") is None:
         options = options | {"private_dim": private}
     sessions = _channels(clips, "neural")
@@ -193,8 +195,6 @@ def _labels(clips: Sequence[SessionClips], chosen: list[str] | None, *, where: s
     found = sorted({str(label) for session in clips for label in session.label} - {""})
     if chosen is None:
         return found if len(found) > 1 else []
-    if not isinstance(chosen, list):
-        raise InputError("labels are a list", where=where, found=chosen, allowed="e.g. [up, down]; [] for none")
     for label in chosen:
         if str(label) not in found:
             raise InputError(
@@ -205,24 +205,3 @@ def _labels(clips: Sequence[SessionClips], chosen: list[str] | None, *, where: s
                 mend="choose labels that the calls have (clips.label names their column), or [] for none",
             )
     return [str(label) for label in chosen]
-
-
-def _known_options(family: str) -> set[str]:
-    known: set[str] = set()
-    for cls in family_class(family).__mro__:
-        parameters = inspect.signature(cls.__init__).parameters.values()
-        known |= {p.name for p in parameters if p.kind == p.KEYWORD_ONLY}
-        if not any(p.kind == p.VAR_KEYWORD for p in parameters):
-            break
-    return known - {"latent_dim", "beta", "warmup_fraction", "joint_encoder", "surrogate_encoder"}
-
-
-def _check_options(family: str, options: dict[str, Any], *, modalities: list[str]) -> None:
-    known = _known_options(family)
-    for name in options:
-        if name not in known:
-            raise InputError(f"models.options.{family}: unknown option", found=name, allowed=sorted(known))
-    for option in ("private_dim", "gammas"):
-        for name in options.get(option) or {}:
-            if name not in modalities:
-                raise InputError(f"models.options.{family}.{option}: unknown modality", found=name, allowed=modalities)

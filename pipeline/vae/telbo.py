@@ -3,16 +3,15 @@ https://arxiv.org/abs/1705.10762)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from pipeline.errors import InputError
 from pipeline.vae.base import Batch, Objective, Posterior
 from pipeline.vae.gaussians import kl_to_standard_normal
 from pipeline.vae.joint import JointVAE
-
-STAGES = (1, 2)
 
 
 class TELBO(JointVAE):
@@ -31,21 +30,12 @@ class TELBO(JointVAE):
         self,
         modalities,
         *,
-        stages: int = 2,
-        joint_share: float = 0.5,
-        gammas: dict[str, float] | None = None,
+        stages: Annotated[int, Field(ge=1, le=2)] = 2,
+        joint_share: Annotated[float, Field(gt=0, lt=1)] = 0.5,
+        gammas: dict[str, Annotated[float, Field(gt=0)]] | None = None,
         **options,
     ):
         super().__init__(modalities, **options)
-        if stages not in STAGES:
-            raise InputError("telbo: unknown stages", found=stages, allowed=STAGES)
-        if not 0 < joint_share < 1:
-            raise InputError("telbo: joint_share is a share of the training", found=joint_share, allowed="0 to 1")
-        for name, gamma in (gammas or {}).items():
-            if name not in self.modalities:
-                raise InputError("telbo: gammas of an unknown modality", found=name, allowed=list(self.modalities))
-            if not gamma > 0:
-                raise InputError(f"telbo: gammas.{name} must be more than 0", found=gamma)
         self.stages = stages
         self.joint_share = joint_share
         self.gammas = {name: 1.0 for name in self.modalities} | (gammas or {})

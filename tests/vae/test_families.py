@@ -233,9 +233,3 @@ def test_unimodal_terms_at_fixed_noise(lab, generator):
         assert q.mean.detach().numpy() == pytest.approx(mean)
         assert q.variance.detach().numpy() == pytest.approx(variance)
     assert objective.value.detach().numpy() == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("options", [{"prior_expert": "some"}, {"estimate": "exact"}])
-def test_mopoe_refuses_unknown_options(lab, options):
-    with pytest.raises(InputError, match="allowed"):
-        MoPoE(lab().modalities(), latent_dim=2, **options)

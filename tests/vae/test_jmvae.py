@@ -234,9 +234,3 @@ def test_training_reaches_the_exact_evidence(lab, generator):
         reached = model.objective(setting.batch(fresh), 1.0, generator()).value.mean().item()
     exact = lab.evidence(setting.parts, fresh).mean()
     assert abs(reached - exact) / sum(len(p.b) for p in setting.parts) < 0.01
-
-
-@pytest.mark.parametrize("options", [{"variant": "one"}, {"alpha": -0.1}, {"impute_iterations": -1}])
-def test_refuses_unknown_options(lab, options):
-    with pytest.raises(InputError, match="jmvae"):
-        build(lab(), **options)

@@ -317,21 +317,6 @@ def test_pseudo_samples_live_with_the_weights_that_read_them():
     assert torch.isfinite(model.objective(alone, 1.0).value).all()
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"variant": "theirs"},
-        {"fresh_samples": 0},
-        {"ratio_temperature": 0.0},
-        {"ratio_temperature": math.nan},
-        {"pseudo_samples": 0},
-    ],
-)
-def test_bad_options_are_told(lab, options):
-    with pytest.raises(InputError, match="meme"):
-        MEME(lab().modalities(), latent_dim=2, **options)
-
-
 @pytest.mark.parametrize("n_modalities", [1, 3])
 def test_needs_two_modalities(lab, n_modalities):
     with pytest.raises(InputError, match="two modalities"):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import InputError
 from pipeline.vae.mvtcae import MVTCAE
 
 ALPHA, BETA = 0.7, 0.6
@@ -140,9 +139,3 @@ def test_private_latents_are_judged_against_the_prior_alone(lab, generator):
         own = 1 / part.precision[2:]
         everything = everything + lab.kl(means[m][:, 2:], np.broadcast_to(own, (4, 1)))
     assert objective.terms["kl"].detach().numpy() == pytest.approx(everything)
-
-
-@pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
-def test_alpha_is_a_share(lab, alpha):
-    with pytest.raises(InputError, match="between 0 and 1"):
-        MVTCAE(lab().modalities(), latent_dim=2, alpha=alpha)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import InputError
 from pipeline.vae.telbo import TELBO
 
 PRESENT = np.array([[1, 1, 0, 1, 0], [1, 0, 1, 1, 0]], bool)
@@ -217,12 +216,3 @@ def test_who_learns_when(lab):
     assert not two.usable(present[:1], 0.0).any()  # one modality has no pairs
     assert [two.settled(step) for step in (0.1, 0.3, 0.31)] == [False, False, True]
     assert one.settled(0.0)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"stages": 3}, {"joint_share": 0.0}, {"joint_share": 1.0}, {"gammas": {"m": 1.0}}, {"gammas": {"m0": 0.0}}],
-)
-def test_refuses_unknown_options(lab, options):
-    with pytest.raises(InputError, match="telbo"):
-        build(lab(), **options)
