@@ -28,7 +28,7 @@ import pandas as pd
 from simulated import MAPPING, each, edges_hz, plan_of, simulated, tables, tuned
 from sklearn.cluster import KMeans
 from sklearn.cross_decomposition import PLSRegression
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from pipeline.config import Neural
@@ -90,8 +90,10 @@ def recovered(world: str, gain: float, seed: int, minutes: float) -> tuple[pd.Da
     sizes = {"units_per_band": 20, "n_vocal": 30, "n_unrelated": 50}
     plan = plan_of(gain=gain, duration_s=60 * minutes, **sizes, **WORLDS[world])
     session = simulated(seed, plan)
-    columns = ["kind", "cluster", "best_hz", "low_hz", "high_hz", "lag_s"]
+    columns = ["kind", "cluster", "best_hz", "low_hz", "high_hz", "lag_s", "baseline_hz"]
     truth = pd.DataFrame.from_dict(session.units, orient="index")[columns]
+    song_s = (session.calls["stop_s"] - session.calls["start_s"]).sum()
+    truth["signal"] = (gain - 1) * np.sqrt(truth["baseline_hz"] * song_s)  # that of pipeline/mapping/power.py
     planted = [(band["low_hz"] / 1e3, band["high_hz"] / 1e3) for band in bands_truth(plan)]
     tuning = tuned(session, seed)
     of_units, bands = tables(tuning, seed)
@@ -289,6 +291,13 @@ def report(power: pd.DataFrame, units: pd.DataFrame, sessions: pd.DataFrame) -> 
     false = units[units["kind"].isin(NOT_SELECTIVE) & units["q"].notna()].assign(false=lambda t: t["q"] <= MAPPING.q)
     by_seed = false.groupby([*LEVELS, "seed"], sort=False)["false"].mean().reset_index()
     table(by_seed, {"false": "units without a band at q <= 0.05"})
+    found = units[units["method"].eq("Duet") & units["kind"].eq("tuned")]
+    for world, group in found.groupby("world", sort=False):
+        passed = group["q"].le(MAPPING.q)
+        if 0 < passed.sum() < len(group):
+            line = LogisticRegression(C=1e6).fit(group[["signal"]], passed)
+            half = -line.intercept_[0] / line.coef_[0, 0]
+            print(f"\n{world}: half of the units are found at (gain - 1) sqrt(spikes expected in song) = {half:.1f}")
     measures = {"ari": "cluster ARI", "assigned": "tuned units in a cluster", "forced": "others in one"}
     table(sessions, measures | {"iou": "cluster IoU", "planted": "clusters planted", "n_clusters": "found"})
 
