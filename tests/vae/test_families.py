@@ -233,3 +233,34 @@ def test_unimodal_terms_at_fixed_noise(lab, generator):
         assert q.mean.detach().numpy() == pytest.approx(mean)
         assert q.variance.detach().numpy() == pytest.approx(variance)
     assert objective.value.detach().numpy() == pytest.approx(expected)
+
+
+def trained(lab, family):
+    """A family trained on the lab's data; the lab, data that are new to the model, and a function of presence
+    (modalities,) that tells what the objective reaches there."""
+    setting = lab()
+    model = family(setting.modalities(), latent_dim=2)
+    lab.fit(model, setting.batch(setting.data(4000)))
+    fresh = setting.data(20_000)
+
+    def reached(*present):
+        batch = setting.batch(fresh, np.array(present)[:, np.newaxis].repeat(len(fresh[0]), 1))
+        with torch.no_grad():
+            return model.objective(batch, 1.0, torch.Generator().manual_seed(0)).value.mean().item()
+
+    return setting, fresh, reached
+
+
+def test_training_unimodal_reaches_the_evidence_of_each_modality(lab):
+    setting, fresh, reached = trained(lab, Unimodal)
+    for part, x, present in zip(setting.parts, fresh, ([True, False], [False, True]), strict=True):
+        assert abs(reached(*present) - lab.evidence([part], [x]).mean()) / len(part.b) < 0.01
+
+
+def test_training_mvae_reaches_the_evidence_of_both_and_of_each(lab):
+    setting, fresh, reached = trained(lab, MVAE)
+    alone = [reached(True, False), reached(False, True)]
+    joint = reached(True, True) - sum(alone)
+    assert abs(joint - lab.evidence(setting.parts, fresh).mean()) / sum(len(p.b) for p in setting.parts) < 0.01
+    for part, x, value in zip(setting.parts, fresh, alone, strict=True):
+        assert abs(value - lab.evidence([part], [x]).mean()) / len(part.b) < 0.01
