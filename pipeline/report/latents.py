@@ -29,7 +29,7 @@ def latent_notes(results: Results) -> list[str]:
     subspace_r = active["subspace_r"].iloc[0]
     if np.isfinite(subspace_r):
         told += (
-            f". Their subspace repeats with a mean canonical correlation of {subspace_r:.2f} (1: one seed's latents are "
+            f". Their subspace repeats with a mean canonical correlation of {subspace_r:.2f} (1: one seed's are "
             "a turned copy of another's, 0: unrelated)"
         )
     return [f"{told}."]
