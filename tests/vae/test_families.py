@@ -251,13 +251,13 @@ def trained(lab, family):
     return setting, fresh, reached
 
 
-def test_training_unimodal_reaches_the_evidence_of_each_modality(lab):
+def test_training_reaches_the_evidence_of_each_modality(lab):
     setting, fresh, reached = trained(lab, Unimodal)
     for part, x, present in zip(setting.parts, fresh, ([True, False], [False, True]), strict=True):
         assert abs(reached(*present) - lab.evidence([part], [x]).mean()) / len(part.b) < 0.01
 
 
-def test_training_mvae_reaches_the_evidence_of_both_and_of_each(lab):
+def test_training_reaches_the_evidences_of_products(lab):
     setting, fresh, reached = trained(lab, MVAE)
     alone = [reached(True, False), reached(False, True)]
     joint = reached(True, True) - sum(alone)
