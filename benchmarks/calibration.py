@@ -5,10 +5,12 @@
 Sessions of each null scenario are simulated without files (`pipeline.simulation.counts`) and mapped by default
 settings. For every p value the share at or below 0.05 over units (mean over sessions, standard error over sessions);
 for tables the share of sessions that hold anything at q <= 0.05. The band of a cluster is only tested where units were
-clustered, which hardly ever happens; so it is also tested for random groups of five units, as if they were clusters,
-and coupling profiles are drawn at random (smooth over bands), as a model that learned nothing of the held-out spikes
-could bring forth. In the scenarios of movement all units follow running speed, which goes with singing; in that of
-four animals the units of a session are dealt out to four, and the groups hold five of each.
+clustered, which hardly ever happens; so it is also tested for groups, as if they were clusters: five units
+at random, and three by three the 5 % that the whole session makes look most selective, by their peak in part A (those
+groups are there because of part B too, and only the choice of who votes keeps their p honest). Coupling profiles are
+drawn at random (smooth over bands), as a model that learned nothing of the held-out spikes could bring forth. In the
+scenarios of movement all units follow running speed, which goes with singing; in that of four animals the units of a
+session are dealt out to four, and the groups hold five of each.
 Prints a table in Markdown; `--out` keeps one row a session as they come, and a call that finds it goes on from there.
 """
 
@@ -18,12 +20,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter1d
-from simulated import MAPPING, each, plan_of, simulated, tables, tuned
+from simulated import MAPPING, NAME, each, plan_of, simulated, tables, tuned
 
 from pipeline.mapping.cluster_bands import Members, describe_cluster
+from pipeline.mapping.clusters import NONE, Clustering
 from pipeline.mapping.controls import CONTROLS, LEVELS
-from pipeline.mapping.coupling import profile_p
-from pipeline.mapping.units import Tunings
+from pipeline.mapping.coupling import held_out_p
+from pipeline.mapping.units import Tunings, cluster_table, votes
 from pipeline.storage import read_table, write_table
 
 NOMINAL = 0.05
@@ -41,6 +44,7 @@ SPEED_GIVEN = "movement, given as covariate"
 N_ANIMALS = {"drift, four animals": 4}
 VOCAL_IS_TRUE = {"any vocalization"}
 GROUP = 5  # units
+SELECTED_SHARE = 0.05
 
 
 def main() -> None:
@@ -93,8 +97,9 @@ def false_positives(scenario: str, seed: int, n_units: int, minutes: float) -> d
     controls = tuning["control_fraction"].to_pandas().stack()
     row["vocal modulation"] = share(units["p_vocal"])
     row["band selectivity"] = share(units["p_band"])
-    row["coupling"] = share(profile_p(random_profiles(rng, tuning), *held_out(tuning)))
+    row["coupling"] = share(held_out_p(random_profiles(rng, tuning), tuning, list(units["unit_id"]))[0])
     row["band of a cluster"] = share(group_p([tuning], rng))
+    row["band of selected units"] = share(selected_p(tuning, units, rng))
     row |= {f"control {control}, {level}": controls[control, level] for control in CONTROLS for level in LEVELS}
     row["any unit, vocal"] = (units["q_vocal"] <= MAPPING.q).any()
     row["any unit, band"] = (units["q_band"] <= MAPPING.q).any()
@@ -107,10 +112,6 @@ def share(p) -> float:
     return float((p[np.isfinite(p)] <= NOMINAL).mean())
 
 
-def held_out(tuning) -> tuple[np.ndarray, np.ndarray]:
-    return tuning["tuning_z"].sel(part="B").values, tuning["surrogate_z_b"].values
-
-
 def random_profiles(rng: np.random.Generator, tuning) -> np.ndarray:
     return gaussian_filter1d(rng.standard_normal((tuning.sizes["unit"], tuning.sizes["band"])), 1.5, axis=1)
 
@@ -120,19 +121,34 @@ def group_p(animals: list, rng: np.random.Generator) -> list[float]:
     grid = Tunings({"session": animals[0]})
     sizes = [tuning.sizes["unit"] for tuning in animals]
     dealt = [np.array_split(rng.permutation(size), min(sizes) // GROUP) for size in sizes]
-    return [
-        describe_cluster(
-            [
-                Members(tuning, units, f"animal{i}")
-                for i, (tuning, units) in enumerate(zip(animals, group, strict=True))
-            ],
-            centre_hz=grid.centre_hz,
-            edges_hz=grid.edges_hz,
-            n_bootstrap=1,
-            generator=rng,
-        )[0]["p"]
-        for group in zip(*dealt, strict=True)
-    ]
+    p = []
+    for group in zip(*dealt, strict=True):
+        members = [Members(*one, f"animal{i}") for i, one in enumerate(zip(animals, group, strict=True))]
+        bounds = {"centre_hz": grid.centre_hz, "edges_hz": grid.edges_hz, "n_bootstrap": 1, "generator": rng}
+        p.append(describe_cluster(members, members, **bounds)[0]["p"])
+    return p
+
+
+def selected_p(tuning, units: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
+    """p of the bands of the units that look most selective over the whole session, grouped by their peak in part A."""
+    tunings = Tunings({NAME: tuning})
+    order = np.lexsort((-tuning["band_statistic"].values, units["p_band"]))
+    size = MAPPING.min_cluster_units
+    best = order[: max(size, round(SELECTED_SHARE * len(units)))]
+    peak = np.nan_to_num(tuning["tuning_z"].sel(part="A").values[best], nan=-np.inf).argmax(axis=1)
+    cluster = np.full(len(units), NONE)
+    for number, group in enumerate(np.array_split(best[np.argsort(peak, kind="stable")], len(best) // size)):
+        cluster[group] = number
+    table = cluster_table(
+        tunings,
+        units.assign(cluster=cluster, votes_for=votes(tunings, cluster, max_lag_s=MAPPING.max_lag_s)),
+        Clustering(cluster, cluster, cluster.max() + 1, np.nan),
+        subjects={NAME: NAME},
+        clips=[],
+        n_bootstrap=1,
+        generator=rng,
+    )
+    return table.loc[table["run"].eq(0), "p"].to_numpy()
 
 
 def report(rows: pd.DataFrame) -> None:

@@ -48,8 +48,8 @@ class BandSums:
         """Sums over the root of the sizes, which are of even variance where responses are unrelated to the pitch.
 
         `responses` (n_lags, n, n_units). Returns those of single bands, by part (n_orders, n_parts, n_bands, n_lags,
-        n_units), and those of all `windows` of `widths` adjacent bands, over all parts (n_orders, n_windows, n_lags,
-        n_units).
+        n_units), and those of all windows of `widths` adjacent bands, of part A (where there are parts) and of all,
+        (n_orders, 2 or 1, n_windows, n_lags, n_units).
         """
         keys = self._keys(bands)
         ones, starts = np.ones(keys.size, np.float32), np.arange(0, keys.size + 1, len(bands), dtype=np.int32)
@@ -59,7 +59,10 @@ class BandSums:
             at_lag[:] = picks @ response
         total = self._by_part(total.swapaxes(0, 1), bands)
         sizes = self.sizes(bands)
-        wide, wide_sizes = (over_windows(values[:, -1], widths) for values in (total, sizes))
+        kept = [0, -1] if self.n_parts > 1 else [0]
+        wide, wide_sizes = (
+            np.stack([over_windows(values[:, part], widths) for part in kept], axis=1) for values in (total, sizes)
+        )
         for sums, of in ((total, sizes), (wide, wide_sizes)):
             sums /= np.sqrt(np.maximum(of, 1)).astype(np.float32)[..., None, None]
         return total, wide

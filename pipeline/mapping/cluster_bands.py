@@ -19,7 +19,7 @@ ALPHA = 0.05
 
 @dataclass
 class Members:
-    """Units of one cluster in one session: its tuning (tuning.nc), their indices there, and the animal."""
+    """Some units of one session: its tuning (tuning.nc), their indices there, and the animal."""
 
     tuning: xr.Dataset
     units: np.ndarray
@@ -52,26 +52,33 @@ def cluster_gain(
 
 
 def describe_cluster(
-    members: list[Members], *, centre_hz: np.ndarray, edges_hz: np.ndarray, n_bootstrap: int, generator
+    members: list[Members],
+    voters: list[Members],
+    *,
+    centre_hz: np.ndarray,
+    edges_hz: np.ndarray,
+    n_bootstrap: int,
+    generator,
 ) -> list[dict[str, float]]:
-    """The bands of a cluster, the highest first: edges and peak from all data with a bootstrap interval, the overlap of
-    parts A and B, and p in part B.
+    """The bands of a cluster, the highest first: edges and peak from all data of its `members` with a bootstrap
+    interval, and of its `voters` the overlap of parts A and B, and p in part B.
 
-    How many bands there may be, and where, is read from part A (`band_runs`). The draws are of animals, where there are
-    several, and of bouts within their sessions. `is_band`: whether the band's peak in part B exceeds 95 % of the maxima
-    over all bands of the surrogates; of several bands only those count, beside the highest.
+    The members were admitted by the whole session. Of the voters, part B may have chosen none: only so is their test
+    held out. How many bands there may be, and where, is read from their part A (`band_runs`); without voters from the
+    members', and nothing is tested. The draws are of animals, where there are several, and of bouts within their
+    sessions. `is_band`: whether the band's peak in the voters' part B exceeds 95 % of the maxima over all bands of the
+    surrogates; of several bands only those count, beside the highest.
     """
-    parts = [member.tuning["bout_part"].values.astype(str) for member in members]
-    everywhere = [np.ones(len(part)) for part in parts]
-    halves = [[(part == name).astype(float) for part in parts] for name in ("A", "B")]
-    curves = np.stack([cluster_gain(members, w) for w in (everywhere, *halves)])
-    drawn = cluster_gain(members, *_draws(members, parts, n_bootstrap, generator))
+    halves = [[(part == name).astype(float) for part in _parts(voters or members)] for name in ("A", "B")]
+    everywhere = [np.ones(len(part)) for part in _parts(members)]
+    curves = np.stack([cluster_gain(members, everywhere), *(cluster_gain(voters or members, w) for w in halves)])
+    drawn = cluster_gain(members, *_draws(members, n_bootstrap, generator))
     places = band_runs(curves[1]) or [np.ones(len(centre_hz), bool)]
     found = [peak_bands(curves, centre_hz, edges_hz, within=within) for within in places]
     order = np.argsort([-one["height"][0] for one in found], kind="stable")
     places, found = [places[i] for i in order], [found[i] for i in order]
     inside = np.array([bins_inside(centre_hz, one["low_hz"][1], one["high_hz"][1]) for one in found])
-    tests = _held_out(members, inside)
+    tests = _held_out(voters, inside)
     rows = []
     for within, one, test in zip(places, found, tests, strict=True):
         low, high = one["low_hz"], one["high_hz"]
@@ -80,36 +87,41 @@ def describe_cluster(
         for name in ("peak_hz", "low_hz", "high_hz"):
             row[f"{name}_ci_low"], row[f"{name}_ci_high"] = np.quantile(interval[name], [0.025, 0.975])
         row["edge_open"] = bool(one["open_low"][0] or one["open_high"][0])
-        row["heldout_iou"] = overlap(low[1], high[1], low[2], high[2])
+        row["heldout_iou"] = overlap(low[1], high[1], low[2], high[2]) if voters else np.nan
         rows.append(row | test)
     return rows
 
 
-def _draws(members, parts, n_draws: int, generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def _parts(members: list[Members]) -> list[np.ndarray]:
+    """Part of each bout, (n_bouts,) by session."""
+    return [member.tuning["bout_part"].values.astype(str) for member in members]
+
+
+def _draws(members: list[Members], n_draws: int, generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """How often each bout, (n_draws, n_bouts) by session, and each session, (n_draws,), counts: animals are drawn with
     replacement, and bouts within sessions."""
     animals, of_session = np.unique([member.animal for member in members], return_inverse=True)
     drawn = generator.multinomial(len(animals), np.full(len(animals), 1 / len(animals)), n_draws).astype(float)
     bouts = [
         generator.multinomial(len(part), np.full(len(part), 1 / max(len(part), 1)), n_draws).astype(float)
-        for part in parts
+        for part in _parts(members)
     ]
     return bouts, [drawn[:, animal] for animal in of_session]
 
 
-def _held_out(members: list[Members], inside: np.ndarray) -> list[dict[str, float]]:
+def _held_out(voters: list[Members], inside: np.ndarray) -> list[dict[str, float]]:
     """p, p_floor, n_animals_agree and is_band of each band; `inside` (n_runs, n_bands): the bins of part A's bands.
 
     Statistic in part B: the mean over animals of z inside the band minus outside of all bands, where each animal's is
     the sum over its units, in SDs of its surrogates. Those swap contours within bouts for all units of a session
-    together, so that their shared response counts once, and animals weigh the same however many units they have. The
-    units themselves were admitted by their own q over the whole session. An animal agrees where its own p <= ALPHA.
+    together, so that their shared response counts once, and animals weigh the same however many units they have. An
+    animal agrees where its own p <= ALPHA. NaN without voters.
     """
-    n_surrogates = min(member.tuning.sizes["surrogate"] for member in members)
+    n_surrogates = min((member.tuning.sizes["surrogate"] for member in voters), default=0)
     if n_surrogates < 19:
         return [{"p": np.nan, "p_floor": np.nan, "n_animals_agree": 0, "is_band": False}] * len(inside)
-    animals = {member.animal: [] for member in members}
-    for member in members:
+    animals = {member.animal: [] for member in voters}
+    for member in voters:
         animals[member.animal].append(_summed_z(member, n_surrogates))
     curves, contrasts = [], []
     for sums in animals.values():

@@ -83,7 +83,7 @@ def consensus_clusters(
     """Cluster units by consensus over draws of 80 % of the units and 50 % of the bouts.
 
     Groups are as many as `count_clusters` says; those below `min_units` are dissolved: their units get -1, as do units
-    with membership below 2/3 and units unlike the rest of their cluster.
+    with membership below 2/3 and units unlike the rest of their cluster, be it the only one.
     """
     n_units = pooled.n_units
     if n_units < min_units:
@@ -99,9 +99,20 @@ def consensus_clusters(
         kept = _without_small(_cut(chosen, n_groups), min_units)
     membership = _membership(chosen, kept)
     unlike = _unlike(features, kept)
-    labels = kept if n_groups == 1 else np.where((membership >= MIN_MEMBERSHIP) & ~unlike, kept, NONE)
-    labels = _without_small(labels, min_units)
+    labels = _without_small(np.where((membership >= MIN_MEMBERSHIP) & ~unlike, kept, NONE), min_units)
     return Clustering(labels, membership, int(labels.max()) + 1, p_one_cluster)
+
+
+def nearest_clusters(features: np.ndarray, members: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Cluster whose members' mean is most like each unit (cosine), shape (n_units,); -1 without clusters.
+
+    `features` (n_units, n_features); `members` (n_members, n_features) those of units with `labels` (n_members,).
+    """
+    names = np.unique(labels[labels != NONE])
+    if not len(names):
+        return np.full(len(features), NONE)
+    centres = np.array([members[labels == name].mean(axis=0) for name in names])
+    return names[(unit_norm(features) @ unit_norm(centres).T).argmax(axis=1)]
 
 
 def count_clusters(features: np.ndarray, *, largest: int, generator: np.random.Generator) -> tuple[int, float]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import xarray as xr
 from torch import Tensor
 
 from pipeline.clips import MODALITIES, SessionClips
@@ -117,7 +118,7 @@ def held_out_clips(clips: SessionClips, *, n_most: int) -> tuple[np.ndarray, np.
 def model_coupling(loaded: LoadedModel, clips: SessionClips, *, lag_s: np.ndarray, seed: int) -> ClipCoupling | None:
     """Coupling of a trained model over the held-out clips (validation and test) of a session; None without any.
 
-    Points are drawn from q(z | audio), so that the held-out spikes stay unseen and can test the result.
+    Points are drawn from q(z | audio): spikes of these clips do not enter.
     """
     model = loaded.model
     held_out, block = held_out_clips(clips, n_most=MAX_CLIPS)
@@ -168,14 +169,31 @@ def pooled_coupling(
 def profile_p(profiles: np.ndarray, z_b: np.ndarray, surrogate_z_b: np.ndarray) -> np.ndarray:
     """p of each unit's coupling profile agreeing with its held-out tuning (part B) no better than with surrogates.
 
-    `profiles` and `z_b` (n_units, n_bands), `surrogate_z_b` (n_surrogates, n_units, n_bands); the profile was learned
-    without the spikes of part B, and the surrogates swap contours inside bouts: a valid test in held-out data.
+    `profiles` and `z_b` (n_units, n_bands), `surrogate_z_b` (n_surrogates, n_units, n_bands): contours swapped inside
+    bouts. The weights of the model that gave the profiles were fitted on training blocks (part A), and the points at
+    which they are read come from sound alone. Yet its epoch and its family were chosen on the validation blocks, which
+    are half of part B: part B is held out from the fit, and only its test blocks from these choices.
     """
     usable = np.isfinite(z_b) & np.isfinite(profiles)
     size = np.maximum(usable.sum(axis=1, keepdims=True), 1)
     weights = np.where(usable, profiles, 0)
     weights = np.where(usable, weights - weights.sum(axis=1, keepdims=True) / size, 0)
     observed = (weights * np.where(usable, z_b, 0)).sum(axis=1)
-    null = (weights * np.where(usable, surrogate_z_b, 0)).sum(axis=2)
+    null = np.einsum("ub,sub->su", weights, np.where(usable, surrogate_z_b, 0))
     p = (1 + (null >= observed).sum(axis=0)) / (1 + len(null))
     return np.where(np.any(weights != 0, axis=1) & (len(null) > 0), p, np.nan)
+
+
+def held_out_p(profiles: np.ndarray, tuning: xr.Dataset, unit_ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """`profile_p` of these units of a tuning.nc, and the smallest p that their surrogates allow, each (n_units,).
+
+    Units with a second stage of the band test are compared with its surrogates, the others with those of the first.
+    """
+    z_b = tuning["tuning_z"].sel(part="B", unit=unit_ids).values
+    drawn = tuning["surrogate_z_b"].sel(unit=unit_ids).values
+    p, p_floor = profile_p(profiles, z_b, drawn), np.full(len(unit_ids), 1 / (1 + len(drawn)))
+    fine = np.flatnonzero(np.isin(unit_ids, tuning["unit_fine"].values.astype(str)))
+    if len(fine):
+        drawn = tuning["surrogate_z_b_fine"].sel(unit_fine=np.array(unit_ids, object)[fine]).values
+        p[fine], p_floor[fine] = profile_p(profiles[fine], z_b[fine], drawn), 1 / (1 + len(drawn))
+    return p, np.where(np.isnan(p), np.nan, p_floor)

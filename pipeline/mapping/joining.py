@@ -9,11 +9,11 @@ from pipeline.mapping.bands import overlap
 from pipeline.mapping.choice import Primary, best_baselines, comparison_table, unit_bits
 from pipeline.mapping.clusters import NONE, consensus_clusters, unit_norm
 from pipeline.mapping.controls import pooled_controls
-from pipeline.mapping.coupling import LatentChanges, model_coupling, pooled_coupling, profile_p
+from pipeline.mapping.coupling import LatentChanges, held_out_p, model_coupling, pooled_coupling
 from pipeline.mapping.latent_effects import ablate, latent_bands, latent_units
 from pipeline.mapping.latents import Embedded, latents_table, link_latents, traverse
 from pipeline.mapping.nulls import q_values
-from pipeline.mapping.units import Tunings
+from pipeline.mapping.units import Tunings, pooled_tuning, votes
 from pipeline.seeds import numpy_generator
 from pipeline.vae.assembly import LoadedModel
 
@@ -45,11 +45,7 @@ def coupling_table(
             [np.interp(tunings.centre_hz, session.frequency_hz, column, left=0, right=0) for column in mean.T]
         )
         profiles[tunings.session_of_unit == session.session] = profile
-        p = profile_p(
-            profile,
-            one["tuning_z"].sel(part="B", unit=session.unit_ids).values,
-            one["surrogate_z_b"].sel(unit=session.unit_ids).values,
-        )
+        p, p_floor = held_out_p(profile, one, session.unit_ids)
         half = np.diff(session.frequency_hz).mean() / 2
         n_bands, n_units = mean.shape
         tables.append(
@@ -63,6 +59,7 @@ def coupling_table(
                     "ci_high": high.T.ravel(),
                     "lag_ms": np.repeat(lag_s * 1e3, n_bands),
                     "p": np.repeat(p, n_bands),
+                    "p_floor": np.repeat(p_floor, n_bands),
                 }
             )
         )
@@ -87,13 +84,12 @@ def assign_clusters(
     max_lag_s: float,
     seed: int,
 ):
-    """Cluster the band-selective units; returns the table with `cluster` and `membership`, and the Clustering.
+    """Cluster the band-selective units; returns the table with `cluster`, `membership` and `votes_for` (`votes`), and
+    the Clustering.
 
     `predicted` (n_units,): whether the primary model predicts the unit better than its mean rate on the validation
     blocks; only then, and where it resembles the unit's own tuning in part A, does its coupling profile take part.
     """
-    from pipeline.mapping.units import pooled_tuning
-
     chosen = (units["q_band"] <= q).to_numpy()
     alone = pooled_tuning(tunings, chosen, np.zeros_like(profiles), max_lag_s=max_lag_s).features()[:, :-1]
     alike = np.zeros(len(units), bool)
@@ -108,7 +104,8 @@ def assign_clusters(
     )
     cluster, membership = np.full(len(units), NONE), np.full(len(units), np.nan)
     cluster[chosen], membership[chosen] = clustering.labels, clustering.membership
-    return units.assign(cluster=cluster, membership=membership), clustering
+    votes_for = votes(tunings, cluster, max_lag_s=max_lag_s)
+    return units.assign(cluster=cluster, membership=membership, votes_for=votes_for), clustering
 
 
 def model_tables(metrics: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:

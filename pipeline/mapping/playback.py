@@ -101,11 +101,14 @@ def playback_selectivity(
     return Selectivity(
         p=_p(statistics, sound, firing),
         p_floor=np.full(len(units), 1 / (len(shifts) // 2 + 1)),
+        p_a=_p(_statistics(sound, firing * masks[0][:, None], shifts, reach, lags)[0], sound, firing),
         statistic=np.where(_silent(statistics, sound, firing), np.nan, statistics[len(shifts) // 2]),
         lag=refined_lag(z[2].transpose(1, 0, 2), lags),
         lag_a=refined_lag(z[0].transpose(1, 0, 2), lags),
         z=at_lag,
         surrogate_z_b=surrogate_z_b / (scale * np.sqrt(shares[1]))[lag_a, :, units],
+        fine=np.zeros(len(units), bool),
+        surrogate_z_b_fine=np.empty((0, 0, sound.bands.shape[1]), np.float16),
         sound_bins=np.repeat(heard[:, None], sound.bands.shape[1], axis=1),
     )
 

@@ -9,9 +9,15 @@ NOTES = (
     "Band selectivity: calls' contours swapped within bouts and time-warped; bout means, onset/offset response, level "
     "and duration removed. Without calls: linear shift, p = m / (N + 1), slow drift and loudness removed.",
     "q values: Benjamini-Hochberg within each table.",
-    "Part A (training blocks) chooses lags, clusters and bands; part B (validation and test blocks) tests them.",
-    "Cluster p: units' response inside the band of part A minus outside, in part B, against the same swaps.",
-    "The family of the model is chosen on validation blocks; test blocks are only reported.",
+    "Part A: training blocks. Part B: validation and test blocks.",
+    "Units are admitted to clusters by their q over the whole session (A and B); lags and clusters are read from part "
+    "A, and so is the number of clusters. Edges, peak and interval of a cluster's band are those of its units in all "
+    "data.",
+    "Cluster p: in part B the response inside the band of part A minus outside, against the same swaps. Only units "
+    "that part A alone finds selective (p_a <= 0.05, 199 swaps by default) vote, admitted or not, each for the cluster "
+    "that it is most like in part A. Without a voter nothing is tested (no p, never found).",
+    "The weights of the model are fitted on training blocks. Its epoch and its family are chosen on validation blocks, "
+    "which are half of part B; test blocks are only reported.",
 )
 
 
@@ -61,7 +67,7 @@ def summarise(
             for row in controls.itertuples()
         ],
         "headlines": _headlines(
-            counts,
+            counts | {"p_one_cluster": p_one_cluster},
             assigned,
             bands,
             controls,
@@ -109,10 +115,15 @@ def _headlines(counts, assigned, bands, controls, *, primary, best_baseline, bea
         ranges = held["low_khz"].map("{:.0f}".format) + "-" + held["high_khz"].map("{:.0f}".format)
         places = ", ".join(" and ".join(of) + " kHz" for _, of in ranges.groupby(held["cluster"], sort=False))
         n_held = held["cluster"].nunique()
+        p_one = counts["p_one_cluster"]
+        if counts["n_clusters"] > 1 or p_one <= 0.05:  # of several groups only one may be large enough
+            found = f"{_count(n_held, 'cluster')} of neurons {_verb('stands', n_held)} for {places}"
+        else:
+            why = f"p = {p_one:.2g}" if p_one > 0 else "too few units to tell"
+            found = f"Tuned neurons form one cluster or a continuum ({why}), and together prefer {places}"
         lines.append(
-            f"{_count(n_held, 'cluster')} of neurons {_verb('stands', n_held)} for {places} "
-            f"({_count(counts['n_units_assigned'], 'unit')} of {counts['n_units_included']}, "
-            f"{_count(int(held['n_animals'].max()), 'animal')}; q <= {q:g} in held-out data)."
+            f"{found} ({_count(counts['n_units_assigned'], 'unit')} of {counts['n_units_included']}, "
+            f"{_count(int(held['n_animals'].max()), 'animal')}; q <= {q:g} in held-out bouts)."
         )
     if counts["n_units_included"] and assigned["p_vocal"].notna().any():
         lines.append(

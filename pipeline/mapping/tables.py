@@ -49,6 +49,9 @@ TABLES = {
         "p_band": f"band selectivity, covariates partialled out likewise: {_P}",
         "q_band": _Q,
         "p_floor": "smallest p_band that the number of surrogates allows",
+        "p_floor_vocal": "smallest p_vocal that the number of surrogates allows",
+        "votes_for": "cluster in whose held-out test the unit votes: it is selective by part A alone (p <= 0.05), and "
+        "of all clusters its tuning and lag in part A are most like those of this one's units; -1: none",
         "split_half_r": "correlation of the tuning curves of training (A) and held-out blocks (B)",
         "bits_per_spike": "what the primary model predicts from sound in the test blocks, bits/spike or bits/bin",
         "trust": _TRUST,
@@ -57,10 +60,11 @@ TABLES = {
         "cluster": "number of the cluster, from 0 by falling size",
         "run": "number of the band of this cluster, from 0, the highest first; further ones rise above half of the "
         "highest in part A and exceed 95 % of the maxima of the null in part B",
-        "n_units": "units in it",
+        "n_units": "units in it, admitted by q_band over the whole session",
+        "n_tested": "units that vote in its held-out test, admitted or not (unit_clusters: votes_for); 0: no test",
         "n_sessions": "sessions they come from",
         "n_animals": "animals they come from: the replicate",
-        "n_animals_agree": "animals in which the band of part A holds in part B by their own units alone (p <= 0.05)",
+        "n_animals_agree": "animals in which the band of part A holds in part B by their own voters alone (p <= 0.05)",
         "regions": "brain regions of its units, with their numbers",
         "peak_khz": "frequency of the strongest response of the cluster, kHz",
         "peak_ci_low_khz": "lower end of its 95 % bootstrap interval over animals, where there are several, and bouts, "
@@ -78,14 +82,17 @@ TABLES = {
         "gain_percent": "response at the peak over the rest of the calls, percent of the mean rate in calls",
         "lag_ms_median": "median lag of its units, ms; positive: they follow the sound",
         "latents": "latents whose band overlaps by half or more, separated by semicolons",
-        "heldout_iou": "intersection over union of the bands read from training (A) and held-out blocks (B)",
-        "heldout_decode_r2": "R2 on held-out clips of the band's relative energy decoded from the units' counts",
-        "heldout_decode_r2_best_other": "the same from the units of the best other cluster",
-        "p": f"the band of part A in part B, mean over animals, swapped contours: {_P}",
+        "heldout_iou": "intersection over union of the bands that the voters show in training (A) and held-out blocks "
+        "(B)",
+        "heldout_decode_r2": "R2 on held-out clips of the band's relative energy decoded from the voters' counts",
+        "heldout_decode_r2_best_other": "the same from the voters of the best other cluster",
+        "p": "the band of part A in part B, of units chosen from part A alone (n_tested), mean over animals, swapped "
+        f"contours: {_P}; empty without such units",
         "q": _Q,
         "p_floor": "smallest p that the number of surrogates allows",
         "n_clusters": "number of clusters that was found",
-        "p_one_cluster": "p of all units forming one cluster of the same covariance",
+        "p_one_cluster": "p of there being no more than one: the larger of those against one elongated cluster of the "
+        "same covariance and against a continuum of best bands; at least 1/200 (199 draws each)",
         "trust": _TRUST,
     },
     "tuning_curves": {
@@ -106,8 +113,11 @@ TABLES = {
         "ci_low": "lower end of its 95 % interval over seeds and bouts",
         "ci_high": "upper end of that interval",
         "lag_ms": "lag at which frames and bins are paired, ms",
-        "p": "the unit's whole profile against its held-out tuning, swapped contours; same in all its rows",
+        "p": "the unit's whole profile against its tuning in part B, swapped contours; same in all its rows. The "
+        "model's weights are fitted on training blocks (part A); its epoch and family are chosen on the validation "
+        "blocks, which are half of part B",
         "q": "Benjamini-Hochberg q value; family: the units of this table, once each",
+        "p_floor": "smallest p that the number of surrogates allows: more for units with p_band <= 0.1 at first",
     },
     "latents": {
         "objective": "family of the model",

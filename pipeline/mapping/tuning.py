@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.mapping.band_sums import ORDERS_AT_ONCE, WIDTHS, BandSums, over_windows
-from pipeline.mapping.nulls import permutation_p
 from pipeline.mapping.responses import CallBins, Nuisance, lagged
+from pipeline.mapping.stages import ScaleB, fine_stage_p, fine_z_b, first_stage, mean_and_sd
 
 PARTS = ("A", "B", "all")
 MIN_SOUND_S = 0.6
@@ -24,25 +24,30 @@ FINE_STAGE_P = 0.1
 class Selectivity:
     """Results of a test of band selectivity.
 
-    (n_units,): p, p_floor, statistic, and lag, lag_a in bins: the best lag in all data and in part A,
-    refined between the tested lags.
+    (n_units,): p, p_floor, statistic; p_a: p of part A alone, by the first stage; and lag, lag_a in bins: the best lag
+    in all data and in part A, refined between the tested lags.
     z (n_parts, n_units, n_bands): A and B read at the tested lag that is best in A, all at the best of all.
-    surrogate_z_b (n_surrogates, n_units, n_bands), sound_bins (n_parts, n_bands).
+    surrogate_z_b (n_surrogates, n_units, n_bands), and surrogate_z_b_fine (n_surrogates_fine, n_fine, n_bands) of the
+    units that are `fine` (n_units,), those with a second stage; sound_bins (n_parts, n_bands).
     """
 
     p: np.ndarray
     p_floor: np.ndarray
+    p_a: np.ndarray
     statistic: np.ndarray
     lag: np.ndarray
     lag_a: np.ndarray
     z: np.ndarray
     surrogate_z_b: np.ndarray
+    fine: np.ndarray
+    surrogate_z_b_fine: np.ndarray
     sound_bins: np.ndarray
 
     @classmethod
     def joined(cls, parts: "Sequence[Selectivity]") -> "Selectivity":
         """Results of some units each, as one."""
-        names = {"z": 1, "surrogate_z_b": 1} | dict.fromkeys(("p", "p_floor", "statistic", "lag", "lag_a"), 0)
+        of_units = ("p", "p_floor", "p_a", "statistic", "lag", "lag_a", "fine")
+        names = {"z": 1, "surrogate_z_b": 1, "surrogate_z_b_fine": 1} | dict.fromkeys(of_units, 0)
         joined = {name: np.concatenate([getattr(p, name) for p in parts], axis=axis) for name, axis in names.items()}
         return cls(sound_bins=parts[0].sound_bins, **joined)
 
@@ -87,23 +92,29 @@ def band_selectivity(
     neurons follow); `regressors` (n_bins, n_columns): covariates that are removed with the nuisance.
     Statistic: maximum over lags and runs of `widths` adjacent bands of the z-scored sum, z from the first-stage
     surrogates (leave-one-out for the surrogates themselves). Units with p <= 0.1 are tested again with
-    `n_surrogates_fine` fresh surrogates, unless that is 0.
+    `n_surrogates_fine` fresh surrogates, unless that is 0. p of part A alone: the same statistic of its calls, by the
+    first stage; it knows nothing of which pitch went with which response in part B.
     """
     sums, whole = BandSums(calls, edges_hz, part), BandSums(calls, edges_hz)
     bands, fine_bands = (sums.drawn_bands(n, generator) for n in (n_surrogates, n_surrogates_fine))
     sound_bins = sums.sizes(sums.bands())[0]
     tested = sound_bins[2] * bin_width_s >= MIN_SOUND_S
-    wide_tested = _tested(sound_bins, widths, bin_width_s)
+    wide_tested_a, wide_tested = (_tested(sound_bins[part], widths, bin_width_s) for part in (0, 2))
     results = []
     for response in _responses(calls, rates, valid, nuisance, lags, regressors):
-        (observed, drawn), wide = _scores(sums, bands, response, widths)
-        first = _first_stage(*wide, wide_tested)
+        (observed, drawn), (wide, drawn_wide) = _scores(sums, bands, response, widths)
+        p_a = first_stage(wide[0], drawn_wide[:, 0], wide_tested_a).p
+        first = first_stage(wide[1], drawn_wide[:, 1], wide_tested)
+        read, scale_b = _described(observed, drawn, tested, lags)
         p, p_floor = first.p, np.full(len(first.p), 1 / (1 + n_surrogates))
-        again = np.flatnonzero(p <= FINE_STAGE_P)
-        if n_surrogates_fine and len(again):
-            p[again] = _fine_stage(whole, fine_bands, response.take(again, axis=-1), first, again, widths)
+        fine = (p <= FINE_STAGE_P) & (n_surrogates_fine > 0)
+        again, z_b = np.flatnonzero(fine), np.empty((n_surrogates_fine, 0, len(tested)), np.float16)
+        if len(again):
+            some = response.take(again, axis=-1)
+            p[again] = fine_stage_p(whole, fine_bands, some, first, again, widths)
             p_floor[again] = 1 / (1 + n_surrogates_fine)
-        read = _described(observed, drawn, tested, lags) | {"statistic": first.statistic}
+            z_b = fine_z_b(sums, fine_bands, some, scale_b.take(again))
+        read |= {"statistic": first.statistic, "p_a": p_a, "fine": fine, "surrogate_z_b_fine": z_b}
         results.append(Selectivity(p=p, p_floor=p_floor, sound_bins=sound_bins, **read))
     return Selectivity.joined(results)
 
@@ -124,17 +135,17 @@ def band_p(
     """The p values (n_units,) alone of the first stage of `band_selectivity`."""
     sums = BandSums(calls, edges_hz)
     bands = sums.drawn_bands(n_surrogates, generator)
-    tested = _tested(sums.sizes(sums.bands())[0], WIDTHS, bin_width_s)
-    found = [
-        _first_stage(*_scores(sums, bands, response, WIDTHS)[1], tested).p
-        for response in _responses(calls, rates, valid, nuisance, lags, regressors)
-    ]
+    tested = _tested(sums.sizes(sums.bands())[0, 0], WIDTHS, bin_width_s)
+    found = []
+    for response in _responses(calls, rates, valid, nuisance, lags, regressors):
+        wide, drawn_wide = _scores(sums, bands, response, WIDTHS)[1]
+        found.append(first_stage(wide[0], drawn_wide[:, 0], tested).p)
     return np.concatenate(found)
 
 
 def _tested(sound_bins, widths, bin_width_s) -> np.ndarray:
-    """Which windows hold enough sound, (n_windows,) bool."""
-    return over_windows(sound_bins[-1:], widths)[0] * bin_width_s >= MIN_SOUND_S
+    """Which windows hold enough sound, (n_windows,) bool, from `sound_bins` (n_bands,)."""
+    return over_windows(sound_bins[None], widths)[0] * bin_width_s >= MIN_SOUND_S
 
 
 def _responses(calls, rates, valid, nuisance, lags, regressors) -> Iterator[np.ndarray]:
@@ -154,7 +165,7 @@ def _lagged(regressors: np.ndarray | None, bins: np.ndarray, lag: int) -> np.nda
 
 def _scores(sums: BandSums, bands: np.ndarray, response: np.ndarray, widths: tuple[int, ...]):
     """Scores as they were and of surrogates, one more axis in front: of single bands by part (n_parts, n_bands, n_lags,
-    n_units), and of windows (n_windows, n_lags, n_units)."""
+    n_units), and of windows (2 or 1, n_windows, n_lags, n_units), see `BandSums.scores`."""
     single, wide = (scores[0] for scores in sums.scores(sums.bands(), response, widths=widths))
     drawn, drawn_wide = (np.empty((len(bands), *scores.shape), np.float32) for scores in (single, wide))
     for begin in range(0, len(bands), ORDERS_AT_ONCE):
@@ -163,62 +174,22 @@ def _scores(sums: BandSums, bands: np.ndarray, response: np.ndarray, widths: tup
     return (single, drawn), (wide, drawn_wide)
 
 
-@dataclass
-class _First:
-    """p, statistic (n_units,); mean and sd of the surrogates (n_windows tested, n_lags, n_units), by which `tested`
-    (n_windows,) scores are compared."""
-
-    p: np.ndarray
-    statistic: np.ndarray
-    mean: np.ndarray
-    sd: np.ndarray
-    tested: np.ndarray
-
-
-def _first_stage(observed: np.ndarray, drawn: np.ndarray, tested: np.ndarray) -> _First:
-    n_surrogates = len(drawn)
-    mean, sd = (values[tested] for values in _mean_and_sd(drawn))
-    null = np.empty((n_surrogates, observed.shape[-1]), np.float32)
-    for largest, scores in zip(null, drawn, strict=True):
-        # leave-one-out: x - mean of the others and their sd follow from the pooled ones
-        deviation = (scores[tested] - mean) * (n_surrogates / (n_surrogates - 1))
-        spread = (n_surrogates - 1) * sd**2 - deviation**2 * (n_surrogates - 1) / n_surrogates
-        largest[:] = _best(deviation / np.sqrt(np.maximum(spread / (n_surrogates - 2), 1e-18)))
-    statistic = _best((observed[tested] - mean) / sd)
-    return _First(permutation_p(statistic, null), statistic, mean, sd, tested)
-
-
-def _mean_and_sd(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return drawn.mean(axis=0), np.maximum(drawn.std(axis=0, ddof=1), 1e-9)
-
-
-def _fine_stage(sums, bands, response, first: _First, units: np.ndarray, widths: tuple[int, ...]) -> np.ndarray:
-    """p of these `units` (indices) by fresh surrogates; `response` (n_lags, n, len(units)) is theirs."""
-    mean, sd, statistic = first.mean[..., units], first.sd[..., units], first.statistic[units]
-    reaching = np.zeros(len(units))
-    for begin in range(0, len(bands), ORDERS_AT_ONCE):
-        for scores in sums.scores(bands[begin : begin + ORDERS_AT_ONCE], response, widths=widths)[1]:
-            reaching += _best((scores[first.tested] - mean) / sd) >= statistic
-    return (1 + reaching) / (1 + len(bands))
-
-
-def _described(observed: np.ndarray, drawn: np.ndarray, tested: np.ndarray, lags: np.ndarray) -> dict[str, np.ndarray]:
-    mean, sd = _mean_and_sd(drawn)
+def _described(
+    observed: np.ndarray, drawn: np.ndarray, tested: np.ndarray, lags: np.ndarray
+) -> tuple[dict[str, np.ndarray], ScaleB]:
+    mean, sd = mean_and_sd(drawn)
     z = np.where(tested[:, None, None], (observed - mean) / sd, np.nan)
     lag, lag_a = _best_lag(z[2]), _best_lag(z[0])
     units = np.arange(z.shape[-1])
     at_lag = np.stack([z[0][:, lag_a, units], z[1][:, lag_a, units], z[2][:, lag, units]])
-    mean_b, sd_b = mean[1][:, lag_a, units], sd[1][:, lag_a, units]
-    return {
+    scale_b = ScaleB(lag_a, mean[1][:, lag_a, units], sd[1][:, lag_a, units])
+    read = {
         "lag": refined_lag(z[2], lags),
         "lag_a": refined_lag(z[0], lags),
         "z": at_lag.transpose(0, 2, 1),
-        "surrogate_z_b": ((drawn[:, 1][:, :, lag_a, units] - mean_b) / sd_b).transpose(0, 2, 1),
+        "surrogate_z_b": scale_b.z(drawn[:, 1][:, :, lag_a, units]),
     }
-
-
-def _best(z):
-    return z.max(axis=(0, 1), initial=-np.inf)
+    return read, scale_b
 
 
 def _best_lag(z):

@@ -116,11 +116,14 @@ def untested_dataset(
     found = Selectivity(
         p=nan,
         p_floor=nan,
+        p_a=nan,
         statistic=nan,
         lag=zero,
         lag_a=zero,
         z=np.full((3, n_units, n_bands), np.nan),
         surrogate_z_b=np.full((0, n_units, n_bands), np.nan),
+        fine=np.zeros(n_units, bool),
+        surrogate_z_b_fine=np.empty((0, 0, n_bands), np.float16),
         sound_bins=np.zeros((3, n_bands)),
     )
     empty = Curves(np.zeros((0, n_units, n_bands + 1)), np.zeros((0, n_bands + 1, n_bands + 1)), np.zeros(n_units))
@@ -188,6 +191,7 @@ def tuning_dataset(
             "vocal_lag_s": ("unit", options.lags(dt, step_s=dt)[modulation.lag] * dt),
             "p_band": ("unit", found.p),
             "p_floor_band": ("unit", found.p_floor),
+            "p_a": ("unit", found.p_a),
             "band_statistic": ("unit", found.statistic),
             "lag_s": ("unit", found.lag * dt),
             "lag_a_s": ("unit", found.lag_a * dt),
@@ -204,12 +208,14 @@ def tuning_dataset(
             "bout_response": (("bout", "unit", "design"), by_part.response.astype(np.float32)),
             "bout_gram": (("bout", "design", "design_2"), by_part.gram.astype(np.float32)),
             "surrogate_z_b": (("surrogate", "unit", "band"), found.surrogate_z_b.astype(np.float32)),
+            "surrogate_z_b_fine": (("surrogate_fine", "unit_fine", "band"), found.surrogate_z_b_fine),
             "control_fraction": (("control", "level"), fraction),
             "control_se": (("control", "level"), se),
             "control_n": (("control", "level"), n),
         },
         coords={
             "unit": np.array(units.unit_ids, object),
+            "unit_fine": np.array(units.unit_ids, object)[found.fine],
             "band": centre_hz,
             "part": np.array(PARTS, object),
             "bout": spans["bout"].to_numpy(),

@@ -10,8 +10,10 @@ from pipeline.clips import SessionClips
 from pipeline.errors import InputError
 from pipeline.mapping.bands import band_columns, peak_bands
 from pipeline.mapping.cluster_bands import Members, decoding_r2, describe_cluster
-from pipeline.mapping.clusters import Clustering, PooledTuning
+from pipeline.mapping.clusters import NONE, Clustering, PooledTuning, nearest_clusters
 from pipeline.mapping.nulls import q_values
+
+VOTER_P_A = 0.05
 
 
 @dataclass
@@ -71,6 +73,7 @@ def unit_table(tunings: Tunings, *, q: float) -> pd.DataFrame:
             "p_vocal": tunings.joined("p_vocal"),
             "p_band": tunings.joined("p_band"),
             "p_floor": tunings.joined("p_floor_band"),
+            "p_floor_vocal": tunings.joined("p_floor_vocal"),
             "split_half_r": tunings.joined("split_half_r"),
         }
     )
@@ -107,6 +110,21 @@ def pooled_tuning(tunings: Tunings, chosen: np.ndarray, profiles: np.ndarray, *,
     return PooledTuning(response, power, lag, profiles[chosen])
 
 
+def votes(tunings: Tunings, cluster: np.ndarray, *, max_lag_s: float) -> np.ndarray:
+    """Cluster in whose held-out test each unit votes, (n_units,), -1 for none; `cluster` (n_units,) of the members.
+
+    All units vote that part A alone finds selective (p_a), members or not, each for the cluster that its tuning and lag
+    of part A are nearest to. So part B neither brings a unit in nor, by contradicting, lets it drop out. The model has
+    no say: its epoch and its family were chosen on validation blocks.
+    """
+    member, voter = cluster != NONE, tunings.joined("p_a") <= VOTER_P_A
+    some = member | voter
+    nothing = np.zeros((len(cluster), len(tunings.centre_hz)))
+    features = np.zeros((len(cluster), len(tunings.centre_hz) + 1))
+    features[some] = pooled_tuning(tunings, some, nothing, max_lag_s=max_lag_s).features()
+    return np.where(voter, nearest_clusters(features, features[member], cluster[member]), NONE)
+
+
 def tuning_curve_table(tunings: Tunings) -> pd.DataFrame:
     """The curves in long form; untested bands have no values."""
     tables = []
@@ -138,28 +156,25 @@ def cluster_table(
     n_bootstrap: int,
     generator: np.random.Generator,
 ) -> pd.DataFrame:
-    """One row a cluster and band; `assigned` is the table of units with their `cluster`.
+    """One row a cluster and band; `assigned` is the table of units with their `cluster`, and the one they vote for.
 
     q is over all bands that were tested, those too that part A shows and part B does not confirm, which get no row.
     """
     by_cluster = {cluster: rows for cluster, rows in assigned[assigned["cluster"] >= 0].groupby("cluster", sort=True)}
-    unit_ids = {
-        cluster: {session: list(units["unit_id"]) for session, units in rows.groupby("session")}
-        for cluster, rows in by_cluster.items()
-    }
+    voting = {cluster: _of_sessions(assigned[assigned["votes_for"] == cluster]) for cluster in by_cluster}
     table = []
     for cluster, rows in by_cluster.items():
-        members = [
-            Members(
-                one,
-                np.flatnonzero(np.isin(one["unit"].values.astype(str), unit_ids[cluster].get(name, []))),
-                subjects[name],
-            )
-            for name, one in tunings.sessions.items()
-            if name in unit_ids[cluster]
-        ]
+        members, voters = (
+            [
+                Members(one, np.flatnonzero(np.isin(one["unit"].values.astype(str), unit_ids[name])), subjects[name])
+                for name, one in tunings.sessions.items()
+                if name in unit_ids
+            ]
+            for unit_ids in (_of_sessions(rows), voting[cluster])
+        )
         runs = describe_cluster(
             members,
+            voters,
             centre_hz=tunings.centre_hz,
             edges_hz=tunings.edges_hz,
             n_bootstrap=n_bootstrap,
@@ -168,6 +183,7 @@ def cluster_table(
         counted = rows["region"].replace("", np.nan).dropna().value_counts()
         of_cluster = {
             "n_units": len(rows),
+            "n_tested": sum(len(member.units) for member in voters),
             "n_sessions": rows["session"].nunique(),
             "n_animals": rows["session"].map(subjects).nunique(),
             "regions": "; ".join(f"{region} {n}" for region, n in counted.items()),
@@ -177,7 +193,7 @@ def cluster_table(
         }
         for run, found in enumerate(runs):
             band = {"low_hz": found["low_hz"], "high_hz": found["high_hz"]}
-            others = [decoding_r2(clips, ids, **band) for other, ids in unit_ids.items() if other != cluster]
+            others = [decoding_r2(clips, ids, **band) for other, ids in voting.items() if other != cluster]
             others = [value for value in others if np.isfinite(value)]
             table.append(
                 {
@@ -186,7 +202,7 @@ def cluster_table(
                     **of_cluster,
                     **band_columns(found),
                     "gain_percent": 100 * found["height"],
-                    "heldout_decode_r2": decoding_r2(clips, unit_ids[cluster], **band),
+                    "heldout_decode_r2": decoding_r2(clips, voting[cluster], **band),
                     "heldout_decode_r2_best_other": max(others, default=np.nan),
                     **{name: found[name] for name in ("n_animals_agree", "heldout_iou", "p", "p_floor", "is_band")},
                 }
@@ -197,3 +213,8 @@ def cluster_table(
     table["q"] = q_values(table["p"].to_numpy())
     table = table[table["run"].eq(0) | table["is_band"]].drop(columns="is_band").reset_index(drop=True)
     return table.assign(run=table.groupby("cluster").cumcount())
+
+
+def _of_sessions(units: pd.DataFrame) -> dict[str, list[str]]:
+    """Unit ids by session."""
+    return {session: list(rows["unit_id"]) for session, rows in units.groupby("session")}

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.stats import norm
 
 from pipeline.mapping.cluster_bands import Members, describe_cluster
+from pipeline.mapping.units import Tunings, votes
 
 EDGES_HZ = 40_000 + 3000.0 * np.arange(21)
 CENTRE_HZ = (EDGES_HZ[1:] + EDGES_HZ[:-1]) / 2
@@ -38,13 +40,18 @@ def tuned(generator, curve, *, n_units=5, noise=0.2):
     )
 
 
-def described(sessions, animals, n_bootstrap=200):
+def described(sessions, animals, n_bootstrap=200, voters=None):
     members = [
         Members(session, np.arange(session.sizes["unit"]), animal)
         for session, animal in zip(sessions, animals, strict=True)
     ]
     return describe_cluster(
-        members, centre_hz=CENTRE_HZ, edges_hz=EDGES_HZ, n_bootstrap=n_bootstrap, generator=np.random.default_rng(0)
+        members,
+        members if voters is None else voters,
+        centre_hz=CENTRE_HZ,
+        edges_hz=EDGES_HZ,
+        n_bootstrap=n_bootstrap,
+        generator=np.random.default_rng(0),
     )
 
 
@@ -102,3 +109,58 @@ def test_intervals_tell_that_animals_differ():
     one_animal, two_animals = (described(sessions, animals)[0] for animals in (["m", "m"], ["m1", "m2"]))
     width = [row["peak_hz_ci_high"] - row["peak_hz_ci_low"] for row in (one_animal, two_animals)]
     assert width[0] < 3000 and width[1] > 6000
+
+
+def null_session(generator, *, n_units=100):
+    """A session without tuning whose bouts are one of A and one of B; p_a by the largest of the bands' z."""
+    session = tuned(generator, np.zeros(len(CENTRE_HZ)), n_units=n_units)
+    session = session.isel(bout=[1, 0])
+    session["bout_response"] = session["bout_response"] * 0.0
+    session["bout_response"].values[..., :-1] = session["tuning_z"].sel(part=["A", "B"])
+    session["bout_gram"] = session["bout_gram"] / 50
+    p_a = 1 - norm.cdf(session["tuning_z"].sel(part="A").max("band")) ** len(CENTRE_HZ)
+    return session.assign(
+        p_a=("unit", p_a),
+        lag_a_s=("unit", np.zeros(n_units)),
+        band_low_hz=("band", EDGES_HZ[:-1]),
+        band_high_hz=("band", EDGES_HZ[1:]),
+    )
+
+
+def test_units_chosen_by_the_whole_session_do_not_choose_the_test():
+    """Without anything to find: two clusters of the units that answer most to a band in A and B together."""
+    generator = np.random.default_rng(5)
+    p_old, p = [], []
+    for _ in range(75):
+        session = null_session(generator)
+        z = session["tuning_z"].values
+        cluster = np.full(z.shape[1], -1)
+        for number, band in enumerate((5, 14)):
+            cluster[np.argsort(-(z[0] + z[1])[:, band])[:5]] = number
+        votes_for = votes(Tunings({"a": session}), cluster, max_lag_s=0.1)
+        for number in (0, 1):
+            members, voters = ([Members(session, np.flatnonzero(of == number), "m")] for of in (cluster, votes_for))
+            voters = [some for some in voters if len(some.units)]
+            p.append(described([session], ["m"], n_bootstrap=1, voters=voters)[0]["p"])
+            p_old.append(described([session], ["m"], n_bootstrap=1, voters=members)[0]["p"])
+    assert np.mean(np.array(p_old) <= 0.05) > 0.3  # the members vouch for themselves
+    p = np.array(p)[np.isfinite(p)]
+    assert (p <= 0.05).mean() <= 0.1 and 0.4 < p.mean() < 0.6 and len(p) > 130  # 99.5 % of a binomial with 150 draws
+
+
+def test_part_a_alone_says_who_votes_where():
+    generator = np.random.default_rng(6)
+    session = null_session(generator, n_units=6)
+    session["bout_response"].values[0, :, :-1] = [bump(hz) for hz in (52e3, 52e3, 84e3, 84e3, 82e3, 60e3)]
+    session["p_a"] = ("unit", [0.01, 0.2, 0.05, np.nan, 0.01, 0.06])
+    tunings = Tunings({"a": session})
+    cluster = np.array([0, 0, 1, 1, -1, -1])
+    assert votes(tunings, cluster, max_lag_s=0.1).tolist() == [0, -1, 1, -1, 1, -1]
+    assert votes(tunings, np.full(6, -1), max_lag_s=0.1).tolist() == [-1] * 6
+
+
+def test_without_voters_nothing_is_tested():
+    row = described([tuned(np.random.default_rng(7), bump(60_000))], ["m"], voters=[])[0]
+    assert row["peak_hz"] == pytest.approx(60_000, abs=700)
+    assert np.isnan([row["p"], row["p_floor"], row["heldout_iou"]]).all()
+    assert not row["is_band"] and row["n_animals_agree"] == 0

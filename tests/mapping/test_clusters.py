@@ -71,6 +71,15 @@ def test_units_like_no_other_and_small_groups_stay_out():
     assert (found.labels[:-2] >= 0).all()
 
 
+def test_nobody_is_forced_into_the_only_cluster():
+    best = np.full(25, 10.0)
+    data = pooled(best, np.random.default_rng(6))
+    data.response[1][:, -1] *= -1  # silent where all others answer
+    found = consensus_clusters(data, n_draws=30, max_clusters=1, min_units=3, generator=np.random.default_rng(0))
+    assert found.n_clusters == 1
+    assert found.labels.tolist() == [0] * 24 + [NONE]
+
+
 def test_too_few_units_make_no_cluster():
     found = cluster(np.array([4.0, 9.0]))
     assert found.n_clusters == 0

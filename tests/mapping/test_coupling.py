@@ -1,8 +1,17 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
-from pipeline.mapping.coupling import ClipCoupling, LatentChanges, coupling, jacobians, pooled_coupling, profile_p
+from pipeline.mapping.coupling import (
+    ClipCoupling,
+    LatentChanges,
+    coupling,
+    held_out_p,
+    jacobians,
+    pooled_coupling,
+    profile_p,
+)
 
 FRAME_S = np.arange(20) * 0.01 + 0.005
 BIN_CENTRE_S = np.arange(10) * 0.01 + 0.055
@@ -93,3 +102,26 @@ def test_profiles_are_tested_against_surrogates_of_held_out_data():
     assert np.median(profile_p(profiles, tuned, null)) == pytest.approx(1 / 200)
     assert (profile_p(profiles, unrelated, null) <= 0.05).mean() <= 0.15
     assert np.isnan(profile_p(np.zeros((40, 20)), tuned, null)).all()
+
+
+def test_units_with_a_second_stage_are_compared_with_its_surrogates():
+    generator = np.random.default_rng(5)
+    names = np.array([f"u{i}" for i in range(6)], object)
+    bump = np.exp(-0.5 * ((np.arange(20) - 8) / 2) ** 2)
+    z = generator.standard_normal((1, 6, 20))
+    z[0, [1, 4]] += 4 * bump
+    tuning = xr.Dataset(
+        {
+            "tuning_z": (("part", "unit", "band"), z),
+            "surrogate_z_b": (("surrogate", "unit", "band"), generator.standard_normal((99, 6, 20))),
+            "surrogate_z_b_fine": (
+                ("surrogate_fine", "unit_fine", "band"),
+                generator.standard_normal((999, 2, 20)).astype(np.float16),
+            ),
+        },
+        coords={"part": ["B"], "unit": names, "unit_fine": names[[1, 3]]},
+    )
+    chosen = ["u4", "u3", "u1", "u0"]  # some of them, in another order
+    p, p_floor = held_out_p(np.array([bump, bump, bump, 0 * bump]), tuning, chosen)
+    np.testing.assert_allclose(p_floor, [1 / 100, 1 / 1000, 1 / 1000, np.nan])
+    assert p[0] == 1 / 100 and p[2] == 1 / 1000 and p[1] > 0.001 and np.isnan(p[3])

@@ -27,6 +27,7 @@ def test_tuned_units_are_found_others_not():
     found = playback_selectivity(sound, counts - counts.mean(axis=0), part, lags=LAGS, bin_width_s=DT)
     assert (found.p[:5] <= 0.05).all()
     assert found.p.min() >= found.p_floor[0] > 0
+    assert (found.p_a[:5] <= 0.05).all() and (found.p_a[5:] <= 0.05).mean() <= 0.17
     assert found.z[:, :5].argmax(axis=2).tolist() == [[2] * 5] * 3
     assert np.abs(found.lag[:5] - 4).max() <= 1
     for others in (found.p[5:35], found.p[35:]):

@@ -57,3 +57,21 @@ def test_a_cluster_with_two_bands_is_one_cluster(tables):
     summary = summarise(tables, primary=None, best_baseline=None, q=0.05, p_one_cluster=0.01)
     assert summary["n_clusters"] == 2
     assert "2 clusters of neurons stand for 45-54 and 81-92 kHz, 57-66 kHz (" in summary["headlines"][0]
+
+
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [
+        (0.4, "Tuned neurons form one cluster or a continuum (p = 0.4), and together prefer 45-61 kHz ("),
+        (float("nan"), "one cluster or a continuum (too few units to tell), and"),
+        (0.005, "1 cluster of neurons stands for 45-61 kHz ("),  # of several, the only one that is large enough
+    ],
+)
+def test_one_cluster_is_no_discovery_of_one(tables, p, said):
+    tables["unit_clusters"] = pd.DataFrame(
+        {"q_vocal": 0.01, "q_band": 0.01, "p_band": 0.01, "p_vocal": 0.01, "cluster": [0, 0, 0]}
+    )
+    tables["cluster_bands"] = pd.DataFrame(
+        {"cluster": [0], "peak_khz": 50.0, "low_khz": 45.0, "high_khz": 61.0, "n_animals": 1, "q": 0.01}
+    )
+    assert said in summarise(tables, primary=None, best_baseline=None, q=0.05, p_one_cluster=p)["headlines"][0]

@@ -88,12 +88,35 @@ def test_band_sums_are_those_of_each_call_with_anothers_contour(planted):
             total[where, band] += responses[:, row]
             size[where, band] += 1
     np.testing.assert_allclose(found[2], total / np.sqrt(np.maximum(size, 1)), atol=1e-4)
-    np.testing.assert_allclose(wide[2, :20], found[2, -1], atol=1e-4)
-    assert wide.shape[1] == 20 + 17
-    for first in range(17):
-        several = slice(first, first + 4)
-        expected = total[-1, several].sum(axis=0) / np.sqrt(max(size[-1, several].sum(), 1))
-        np.testing.assert_allclose(wide[2, 20 + first], expected, atol=1e-4)
+    assert wide.shape[1:3] == (2, 20 + 17)
+    for of, part in ((0, 0), (1, -1)):  # windows are those of A, and of all
+        np.testing.assert_allclose(wide[2, of, :20], found[2, part], atol=1e-4)
+        for first in range(17):
+            several = slice(first, first + 4)
+            expected = total[part, several].sum(axis=0) / np.sqrt(max(size[part, several].sum(), 1))
+            np.testing.assert_allclose(wide[2, of, 20 + first], expected, atol=1e-4)
+
+
+def test_p_of_part_a_knows_nothing_of_part_b(planted):
+    counts = planted.counts[:, ::4]
+    bins, plain = select(planted.calls, counts)
+    calls = planted.calls.copy()
+    in_b = np.isin(calls["bout"], bins.bout_id[np.arange(len(bins.bout_id)) % 5 // 3 == 1])
+    calls.loc[in_b, "contour_hz"] = calls.loc[in_b, "contour_hz"].map(lambda hz: 140_000 - hz)
+    _, turned = select(calls, counts)
+    np.testing.assert_array_equal(turned.p_a, plain.p_a)
+    np.testing.assert_array_equal(turned.lag_a, plain.lag_a)
+    assert (turned.p != plain.p).any() and np.abs(turned.z[1] - plain.z[1]).max() > 1
+    tuned = planted.kind[::4] < 2
+    assert (plain.p_a[tuned] <= 0.05).all() and (plain.p_a[~tuned] <= 0.05).mean() <= 0.3
+
+
+def test_both_stages_show_the_same_z_of_part_b_for_the_same_orders(planted, monkeypatch):
+    draw = BandSums.drawn_bands
+    monkeypatch.setattr(BandSums, "drawn_bands", lambda sums, n, _: draw(sums, n, np.random.default_rng(1)))
+    _, result = select(planted.calls, planted.counts[:, ::4], n_fine=99)
+    assert 0 < result.fine.sum() < len(result.fine)
+    np.testing.assert_allclose(result.surrogate_z_b_fine, result.surrogate_z_b[:, result.fine], atol=5e-3)
 
 
 def test_the_onset_response_would_pass_without_its_removal():
