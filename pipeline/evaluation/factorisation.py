@@ -1,12 +1,12 @@
-"""Latent factorisation: which latents serve the sound, which the spikes, which both.
+"""Latent factorisation: which latents serve the sound, which the spikes, which a further modality, which several.
 
 The sensitivity of a modality to a latent is how much its expected data change for +1 SD of the latent's aggregate
 posterior, in units of the data's own scale: SDs of the log spectrogram, log rate of spikes, SDs of traces; root mean
 square over a clip's elements, mean over clips. A latent's share of sound is its sensitivity of sound over the sum of
-both.
+all modalities'.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from pipeline.vae.base import MultimodalVAE
 
 SMALLEST_COUNT = 1e-8
 PRIVATE_SHARE = 0.9  # of one modality: from here on the latent is its own
-SMALLEST_SENSITIVITY = 0.02  # both together, SDs and log rate; a latent below it does nothing
+SMALLEST_SENSITIVITY = 0.02  # all together, SDs and log rate; a latent below it does nothing
 N_POINTS = 32  # clips a session
 N_LEVELS = 10  # equally filled ones, for mutual information
 MOST_BLOCKS = 20  # of the jackknife of MIG and SAP
@@ -43,19 +43,29 @@ def sensitivities(decode: Callable[[Tensor], dict[str, Tensor]], z: Tensor, sd: 
     return {name: torch.stack(parts, dim=1).double().cpu().numpy() for name, parts in found.items()}
 
 
-def audio_shares(audio: np.ndarray, neural: np.ndarray) -> np.ndarray:
-    """Share of the sensitivity that is the sound's, from (n_latents,) each; NaN where there is none."""
-    total = audio + neural
-    return np.divide(audio, total, out=np.full(len(total), np.nan), where=total > 0)
+def audio_shares(sizes: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Share of the sensitivity that is the sound's, from (n_latents,) by modality; NaN where there is none."""
+    total = np.sum(list(sizes.values()), axis=0)
+    return np.divide(sizes["audio"], total, out=np.full(len(total), np.nan), where=total > 0)
 
 
-def spaces(audio: np.ndarray, neural: np.ndarray) -> np.ndarray:
-    """shared, audio, neural or inactive, from the sensitivities (n_latents,) of each modality."""
-    share = audio_shares(audio, neural)
-    idle = ~(audio + neural >= SMALLEST_SENSITIVITY)  # NaN too
-    return np.select(
-        [idle, share >= PRIVATE_SHARE, share <= 1 - PRIVATE_SHARE], ["inactive", "audio", "neural"], "shared"
-    )
+def spaces(sizes: Mapping[str, np.ndarray]) -> np.ndarray:
+    """shared, the one modality that a latent serves, or inactive, from the sensitivities (n_latents,) by modality."""
+    names, each = np.array([*sizes], object), np.stack(list(sizes.values()))
+    total, largest = each.sum(axis=0), each.max(axis=0)
+    idle = ~(total >= SMALLEST_SENSITIVITY)  # NaN too
+    own = largest >= PRIVATE_SHARE * total
+    return np.select([idle, own], ["inactive", names[each.argmax(axis=0)]], "shared").astype(object)
+
+
+def factorisation(sizes: np.ndarray) -> float:
+    """sum_j (M max_m s_mj - t_j) / ((M - 1) sum_j t_j), t_j = sum_m s_mj, of sensitivities s (n_modalities, n_latents).
+
+    1: each latent serves one of the M modalities alone; 0: all serve all alike. Of two modalities the numerator is
+    their difference, |s_1j - s_2j|.
+    """
+    n, total = len(sizes), sizes.sum()
+    return float((n * sizes.max(axis=0).sum() - total) / ((n - 1) * max(total, np.finfo(float).tiny)))
 
 
 def sensitivity_scores(
@@ -71,8 +81,6 @@ def sensitivity_scores(
     """Add `sensitivity` of each modality to each latent and `factorisation` of the model.
 
     held: clips with all modalities; points are drawn from q(z|all) of some of them. sd: of the aggregate posterior.
-    factorisation: sum_j |a_j - n_j| / sum_j (a_j + n_j) over the latents' sensitivities a, n of sound and spikes;
-    1: each latent serves one modality alone; 0: all serve both alike.
     """
     held = held.thinned(N_POINTS)
     clips = held.clips
@@ -99,8 +107,7 @@ def sensitivity_scores(
             metrics.add(score, target=name, metric="sensitivity", unit=unit, unit_id=f"z{latent}", **labels)
 
     def factorised(rows: np.ndarray) -> float:
-        a, n = (found[name][rows].mean(axis=0) for name in ("audio", "neural"))
-        return float(np.abs(a - n).sum() / max((a + n).sum(), np.finfo(float).tiny))
+        return factorisation(np.stack([found[name][rows].mean(axis=0) for name in modalities]))
 
     score = jackknifed(factorised, held.blocks, n_blocks=held.blocks.max() + 1)
     metrics.add(score, target="", metric="factorisation", unit="1", **labels)

@@ -11,14 +11,18 @@ from pipeline.mapping.clusters import NONE, consensus_clusters, unit_norm
 from pipeline.mapping.controls import pooled_controls
 from pipeline.mapping.coupling import LatentChanges, held_out_p, model_coupling, pooled_coupling
 from pipeline.mapping.latent_effects import ablate, latent_bands, latent_units
-from pipeline.mapping.latents import Embedded, latents_table, link_latents, traverse
+from pipeline.mapping.latent_links import link_latents
+from pipeline.mapping.latents import Embedded, latents_table, traverse
 from pipeline.mapping.nulls import q_values
 from pipeline.mapping.units import Tunings, pooled_tuning, votes
 from pipeline.seeds import numpy_generator
 from pipeline.vae.assembly import LoadedModel
 
 MIN_LIKENESS = 0.5  # cosine of a coupling profile and the tuning curve; below it the model has not learned the unit
-LATENT_NULL = "circular shift of the held-out clips, bout means removed; maximum over all bands"
+LATENT_NULL = (
+    "circular shift of the held-out clips, bout means and the amount of sound (how much, how loud, when in the clip) "
+    "removed from both sides; maximum over all bands"
+)
 
 
 def coupling_table(
@@ -173,6 +177,9 @@ def latent_tables(
     model = models[0]
     tables = {"latents": latents_table(embedded, kl_nat)}
     sd, active = (tables["latents"][name].to_numpy() for name in ("posterior_sd", "active"))
+    by_latent = tables["latents"].set_index("latent")
+    known = set(embedded[0].table["session"])
+    tables["latents"] = tables["latents"].assign(**_replicates([one for one in clips if one.session in known]))
     if changes and active.any():
         far = traverse(model, embedded[0])
         generator = numpy_generator(seed, "latents")
@@ -194,17 +201,23 @@ def latent_tables(
         ]
         of_units = pd.concat(of_units, ignore_index=True)
         of_units["q"] = q_values(of_units["p"].to_numpy())
+        of_units["reported_as"] = of_units["latent"].map(by_latent["reported_as"])
         of_units = of_units.merge(units[["unit_id", "best_khz", "lag_ms"]], "left", on="unit_id")
         bands = latent_bands(
             list(changes.values()), list(ablations.values()), far, link, frequency_hz=model.frequency_hz, **common
         )
         if len(bands):
-            agree = tables["latents"].set_index("latent")["seeds_agree"]
-            bands = bands.assign(null=LATENT_NULL, seeds_agree=bands["latent"].map(agree))
+            bands = bands.assign(null=LATENT_NULL, **_replicates(seen))
+            for name in ("seeds_agree", "reported_as"):
+                bands[name] = bands["latent"].map(by_latent[name])
             bands["lag_ms"] = lag_of_bands(bands, of_units[of_units["q"] <= q])
         tables |= {"latent_bands": bands, "latent_units": of_units.drop(columns="best_khz")}
     named = {"objective": model.family, "latent_dim": model.latent_dim}
     return {name: table.assign(**named) for name, table in tables.items()}
+
+
+def _replicates(clips: list[SessionClips]) -> dict[str, int]:
+    return {"n_sessions": len(clips), "n_animals": len({session.subject for session in clips})}
 
 
 def lag_of_bands(bands: pd.DataFrame, linked: pd.DataFrame) -> list[float]:
@@ -219,13 +232,14 @@ def lag_of_bands(bands: pd.DataFrame, linked: pd.DataFrame) -> list[float]:
 
 def latents_of_clusters(bands: pd.DataFrame, latents: pd.DataFrame) -> list[str]:
     """For each band of a cluster the latents with a band that overlaps it by half or more and goes with spikes
-    (q <= 0.05), unless traversal or ablation contradict it."""
-    linked = latents[(latents["q"] <= 0.05) & latents["sign_agrees"]] if len(latents) else latents
+    (q <= 0.05), unless traversal or ablation contradict it; only those that repeat over seeds as dimensions."""
+    if len(latents):
+        latents = latents[latents["reported_as"].eq("dimension") & latents["q"].le(0.05) & latents["sign_agrees"]]
     return [
         ";".join(
             dict.fromkeys(
                 str(row.latent)
-                for row in linked.itertuples()
+                for row in latents.itertuples()
                 if overlap(row.low_khz, row.high_khz, cluster.low_khz, cluster.high_khz) >= 0.5
             )
         )
@@ -265,14 +279,14 @@ def with_spaces(latents: pd.DataFrame, metrics: pd.DataFrame, primary: Primary) 
         & metrics["latent_dim"].eq(primary.latent_dim)
         & metrics["seed"].eq(primary.seeds[0])
     ]
-    found = rows.groupby(["target", "unit_id"])["value"].mean()
-    audio, neural = (
-        np.array([found.get((side, f"z{latent}"), np.nan) for latent in latents["latent"]])
-        for side in ("audio", "neural")
-    )
-    space = np.where(latents["active"], spaces(audio, neural), "inactive").astype(object)
-    space[np.isnan(audio + neural)] = None
-    return latents.assign(space=space, audio_share=audio_shares(audio, neural))
+    found = rows.groupby(["target", "unit_id"])["value"].mean().unstack("target")
+    found = found.reindex([f"z{latent}" for latent in latents["latent"]])
+    if found.empty or found.isna().to_numpy().all():
+        return latents.assign(space=None, audio_share=np.nan)
+    sizes = {name: values.to_numpy(float) for name, values in found.items()}
+    space = np.where(latents["active"], spaces(sizes), "inactive").astype(object)
+    space[found.isna().any(axis=1)] = None
+    return latents.assign(space=space, audio_share=audio_shares(sizes))
 
 
 def bits_of_units(metrics: pd.DataFrame, primary: Primary | None, unit_ids: pd.Series, *, split: str) -> np.ndarray:

@@ -15,7 +15,8 @@ from pipeline.clips import MODALITIES, SessionClips
 from pipeline.evaluation.scores import bits_per_bin, bits_per_spike, block_sums
 from pipeline.mapping.bands import band_columns, band_runs, bins_inside, peak_bands
 from pipeline.mapping.coupling import MAX_CLIPS, SMALLEST_COUNT, LatentChanges, held_out_clips
-from pipeline.mapping.latents import Link, Traversal
+from pipeline.mapping.latent_links import Link
+from pipeline.mapping.latents import Traversal
 from pipeline.mapping.nulls import q_values
 from pipeline.vae.assembly import LoadedModel, to_batch
 

@@ -11,6 +11,7 @@ _TRUST = "ok, or low where a control passes too often"
 _P = "p value, (1 + surrogates that reach it) / (1 + surrogates)"
 _Q = "Benjamini-Hochberg q value; family: all tested rows of this table"
 _LATENT = "number of the latent, from 0, in the model of the first seed"
+_REPORTED_AS = "dimension (the latent repeats over seeds) or subspace (it does not: this row is no result on its own)"
 
 TABLES = {
     "units": {
@@ -81,7 +82,8 @@ TABLES = {
         "edge": "open where the band reaches the end of the frequencies with enough sound",
         "gain_percent": "response at the peak over the rest of the calls, percent of the mean rate in calls",
         "lag_ms_median": "median lag of its units, ms; positive: they follow the sound",
-        "latents": "latents whose band overlaps by half or more, separated by semicolons",
+        "latents": "latents that repeat over seeds (reported_as dimension) and whose band, linked to spikes, overlaps "
+        "by half or more, separated by semicolons; empty: there are none",
         "heldout_iou": "intersection over union of the bands that the voters show in training (A) and held-out blocks "
         "(B)",
         "heldout_decode_r2": "R2 on held-out clips of the band's relative energy decoded from the voters' counts",
@@ -125,14 +127,19 @@ TABLES = {
         "latent": _LATENT,
         "posterior_sd": "SD of its held-out posterior means",
         "kl_nat": "mean KL divergence from the prior, nats",
-        "space": "shared, audio or neural (0.9 or more of the sensitivity is that side's), or inactive: not active, or "
-        "sound and rates together change by less than 0.02 (in the units of audio_share)",
+        "space": "audio, neural or a further modality (0.9 or more of the sensitivity is that one's), shared, or "
+        "inactive: not active, or all together change by less than 0.02 (in the units of audio_share)",
         "audio_share": "share of the sound in the decoder's sensitivity to the latent: SDs of the log spectrogram "
-        "against log rate (of traces: SDs) for +1 SD of the latent",
+        "against log rate (of traces: SDs) and further modalities, for +1 SD of the latent",
         "active": "whether the latent carries anything (variance > 0.01 or KL > 0.05 nat)",
         "stability_r": "median matched |r| with the other seeds on held-out clips",
         "seeds_agree": "other seeds with a matching latent of |r| >= 0.8",
+        "subspace_r": "how far the subspace of all latents that vary repeats: mean canonical correlation of two seeds, "
+        "fitted on validation clips and read on test clips, median over pairs of seeds; 1: the latents of one seed are "
+        "a linear map of another's, 0: unrelated; the same in all rows; empty with one seed",
         "reported_as": "dimension (stable over seeds), subspace (only together with others), or inactive",
+        "n_sessions": "sessions whose held-out clips are behind the row",
+        "n_animals": "animals they come from",
     },
     "latent_bands": {
         "objective": "family of the model",
@@ -165,11 +172,15 @@ TABLES = {
         "lag_ms": "median lag (unit_clusters) of the units that go with the latent (latent_units, q <= 0.05) and whose "
         "best frequency lies in the band, ms; positive: they follow the sound; empty: there are none",
         "p": "the latent, inferred from spikes alone, goes with the level of this band in held-out clips, in the "
-        f"direction of the effect, against the maximum over all bands: {_P}",
+        "direction of the effect and beyond what follows from how much, how loud and when in the clip it sounds, "
+        f"against the maximum over all bands: {_P}",
         "q": f"{_Q}, those included that were too weak for a row",
         "p_floor": "smallest p that the number of surrogates allows",
         "null": "what the surrogates are",
         "seeds_agree": "other seeds with a matching latent of |r| >= 0.8",
+        "reported_as": _REPORTED_AS,
+        "n_sessions": "sessions whose held-out clips are behind the row",
+        "n_animals": "animals they come from",
         "trust": _TRUST,
     },
     "latent_units": {
@@ -187,11 +198,13 @@ TABLES = {
         "delta_bits_per_spike": "what is lost with the latent set to its mean: held-out prediction of the unit from "
         "sound, bits/spike (traces: bits/bin); negative: the unit is predicted better without it",
         "delta_se": "its standard error over bouts",
-        "p": f"the latent, inferred from sound alone, goes with the unit's count in held-out clips: {_P}",
+        "p": "the latent, inferred from sound alone, goes with the unit's count in held-out clips; a unit that fires "
+        f"to any call goes with a latent that carries the amount of sound: {_P}",
         "q": _Q,
         "p_floor": "smallest p that the number of surrogates allows",
         "sign_agrees": "whether that correlation and the change from -2 to +2 SD have the sign of the gain, and the "
         "unit is predicted worse without the latent",
+        "reported_as": _REPORTED_AS,
         "trust": _TRUST,
     },
     "log_likelihood": {
@@ -229,8 +242,8 @@ TABLES = {
         "latents; decoding_synergy: from all that is given less from the best of it alone; identifiability:linear, "
         "identifiability:nonlinear: explained variance of the factor (pitch, pressure, length: of its logarithm), read "
         "by ridge or kernel ridge regression (baseline:data: from the data instead of latents); mig, sap: gap between "
-        "the two latents that tell most of the factor; factorisation: 0 all latents serve both sides alike, 1 each "
-        "serves one",
+        "the two latents that tell most of the factor; factorisation: 0 all latents serve all modalities alike, 1 "
+        "each serves one",
         "value": "score over all sessions",
         "se": "standard error over blocks",
         "seeds_low": "lower end of the 95 % interval over seeds (Student's t)",

@@ -8,6 +8,7 @@ from torch import nn
 from pipeline.evaluation.factorisation import (
     audio_shares,
     disentanglement_scores,
+    factorisation,
     mutual_information_gap,
     sensitivities,
     sensitivity_scores,
@@ -99,8 +100,8 @@ def test_private_and_shared_latents_are_told_apart(planted, kind):
     audio, neural = rows["audio"].to_numpy(), rows["neural"].to_numpy()
     np.testing.assert_allclose(audio, [0.4, 0.3, 0.5, 0.6, 0, 0], rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(neural, [0.2, 0.3, 0, 0, 0.7, 0.1], rtol=1e-3, atol=1e-6)
-    assert spaces(audio, neural).tolist() == ["shared", "shared", "audio", "audio", "neural", "neural"]
-    np.testing.assert_allclose(audio_shares(audio, neural), [2 / 3, 0.5, 1, 1, 0, 0], rtol=1e-3, atol=1e-6)
+    assert spaces(dict(rows)).tolist() == ["shared", "shared", "audio", "audio", "neural", "neural"]
+    np.testing.assert_allclose(audio_shares(dict(rows)), [2 / 3, 0.5, 1, 1, 0, 0], rtol=1e-3, atol=1e-6)
     assert score["value"] == pytest.approx((0.2 + 0.0 + 0.5 + 0.6 + 0.7 + 0.1) / 3.1, rel=1e-3)
 
 
@@ -111,16 +112,29 @@ def test_a_step_is_one_sd_of_the_aggregate_posterior(planted):
 
 def test_shared_by_structure_is_private_where_one_side_does_not_listen(planted):
     rows, score = planted([0.5, 0.5, 0.0], [0.5, 0.0, 0.5], private=0)
-    assert spaces(*rows.to_numpy().T).tolist() == ["shared", "audio", "neural"]
+    assert spaces(dict(rows)).tolist() == ["shared", "audio", "neural"]
     assert score["value"] == pytest.approx(1.0 / 2.0, rel=1e-3)
 
 
 def test_latents_that_do_nothing_are_inactive(planted):
     rows, _ = planted([0.0, 0.01, 0.3], [0.0, 0.005, 0.3], private=0)
-    assert spaces(*rows.to_numpy().T).tolist() == ["inactive", "inactive", "shared"]
-    assert np.isnan(audio_shares(np.zeros(2), np.zeros(2))).all()
+    assert spaces(dict(rows)).tolist() == ["inactive", "inactive", "shared"]
+    assert np.isnan(audio_shares({"audio": np.zeros(2), "neural": np.zeros(2)})).all()
     silent = planted([0.0, 0.0], [0.0, 0.0], private=0)[1]
     assert silent["value"] == 0.0 and np.isfinite(silent["se"])
+
+
+def test_a_latent_of_a_third_modality_is_its_own():
+    sizes = {
+        "audio": np.array([0.3, 0.0, 0.2, 0.001, 0.0]),
+        "neural": np.array([0.2, 0.0, 0.0, 0.001, 0.3]),
+        "movement": np.array([0.1, 0.5, 0.2, 0.001, 0.01]),
+    }
+    assert spaces(sizes).tolist() == ["shared", "movement", "shared", "inactive", "neural"]
+    np.testing.assert_allclose(audio_shares(sizes), [0.5, 0.0, 0.5, 1 / 3, 0.0])
+    assert factorisation(np.eye(3)) == pytest.approx(1.0)
+    assert factorisation(np.ones((3, 4))) == pytest.approx(0.0)
+    assert factorisation(np.array([[0.4], [0.4], [0.0]])) == pytest.approx(0.25)  # two of three: (3 x 0.4 - 0.8) / 1.6
 
 
 def test_curvature_of_a_decoder_is_averaged_over_the_posterior():

@@ -12,7 +12,8 @@ from pipeline.clips import SessionClips
 from pipeline.mapping.coupling import MAX_CLIPS, LatentChanges, model_coupling
 from pipeline.mapping.joining import lag_of_bands
 from pipeline.mapping.latent_effects import ablate, bout_draws, latent_bands, latent_units
-from pipeline.mapping.latents import Embedded, link_latents, traverse
+from pipeline.mapping.latent_links import link_latents
+from pipeline.mapping.latents import Embedded, traverse
 from pipeline.vae.posterior import Posterior
 
 FREQUENCY_HZ = 40_000 + 2000.0 * np.arange(31)
