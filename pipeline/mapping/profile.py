@@ -1,5 +1,6 @@
 """Everything that one session says about its units without a model, as labelled arrays (tuning.nc)."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import xarray as xr
 from scipy.ndimage import maximum_filter1d
 
 from pipeline.mapping import playback
-from pipeline.mapping.controls import CONTROLS, control_shifts
+from pipeline.mapping.controls import BAND_EVERY, control_shifts
 from pipeline.mapping.nulls import without_drift
 from pipeline.mapping.responses import CallBins, Nuisance, locate_calls, smoothed
 from pipeline.mapping.tuning import MIN_SOUND_S, Selectivity, band_p, band_selectivity, bout_parts, bout_sums
@@ -38,10 +39,25 @@ def profile_calls(
     """
     dt = units.bin_width_s
     located, envelope = _placed(units, calls, to_session)
-    modulation = _modulation(units, envelope, options)
+    modulation = _modulation(units, envelope, options, n_surrogates=options.n_surrogates_fine)
+    shifts = control_shifts(len(envelope), bin_width_s=dt)
+    # what cannot be linked: the neural side, the calls on its grid, and by how many bins it is late
+    pairs = {name: (side, located, envelope, shifts) for name, side in _sides(units).items()}
+    if other is not None and len(other):
+        song = _placed(units, _beginning_with(calls, other), to_session)
+        pairs["other_session"] = (units, *song, np.append(0, shifts[1:]))
+    controlled = {"vocal": {}, "band": {}}
+    for name, (side, _, sounding, late) in pairs.items():
+        controlled["vocal"][name] = [_vocal_p(side, sounding[shift:], options) for shift in late]
     if len(located.bin) == 0 or not units.unit_ids:
         return untested_dataset(
-            units, modulation, edges_hz=edges_hz, options=options, n_calls=len(calls), method="calls"
+            units,
+            modulation,
+            controlled,
+            edges_hz=edges_hz,
+            options=options,
+            n_calls=len(calls),
+            method="calls",
         )
     part = bout_parts(located, clip_start_s, clip_split)
     lags = options.lags(dt, step_s=LAG_STEP_S)
@@ -49,9 +65,9 @@ def profile_calls(
     near, located = _near(located, len(envelope), margin=margin)
     nuisance = Nuisance(located)
 
-    def test(tester, bins, *names, song=located, nuisance=nuisance, **more):
-        rates, enough = smoothed(units.counts[bins], units.valid[bins], sd_bins=SMOOTHING_SD_S / dt)
-        regressors = units.regressors.design[bins] if units.regressors else None
+    def test(tester, bins, *names, side=units, song=located, nuisance=nuisance, **more):
+        inside = (bins >= 0)[:, None]
+        rates, enough = smoothed(side.counts[bins], side.valid[bins] & inside, sd_bins=SMOOTHING_SD_S / dt)
         return tester(
             song,
             rates,
@@ -62,7 +78,7 @@ def profile_calls(
             bin_width_s=dt,
             n_surrogates=options.n_surrogates,
             generator=options.generator("contours", *names),
-            regressors=regressors,
+            regressors=side.regressors.design[bins] if side.regressors else None,
             **more,
         )
 
@@ -76,25 +92,11 @@ def profile_calls(
             located, counts, valid, nuisance=nuisance, edges_hz=edges_hz, lag=whole_lag, regressors=regressors
         )
         curves.append(Curves(response, gram, units.scale(mean_count)))
-    controlled = {name: [] for name in CONTROLS}
-    shifts = control_shifts(len(envelope), bin_width_s=dt, n_shifts=3)
-    for shift in shifts:
-        moved = (near - shift) % len(envelope)
-        controlled["neural_shifted"].append(test(band_p, moved, "neural_shifted", shift))
-        controlled["time_reversed"].append(test(band_p, len(envelope) - 1 - moved, "time_reversed", shift))
-    if other is not None and len(other):
-        late_s = calls["start_s"].min() - other["start_s"].min()
-        other = other.assign(start_s=other["start_s"] + late_s, stop_s=other["stop_s"] + late_s)
-        other["contour_s"] = [np.asarray(time_s, float) + late_s for time_s in other["contour_s"]]
-        song, sounding = _placed(units, other, to_session)
-        # At several shifts: units share what one placing of a song happens to coincide with.
-        modulation.controls["other_session"] = _modulation(units, sounding, options).controls["neural_shifted"]
-        if len(song.bin):
-            bins, song = _near(song, len(envelope), margin=margin)
-            more = {"song": song, "nuisance": Nuisance(song)}
-            for shift in shifts:
-                moved = (bins - shift) % len(envelope)
-                controlled["other_session"].append(test(band_p, moved, "other_session", shift, **more))
+    for name, (side, song, _, late) in pairs.items():
+        bins, song = _near(song, len(envelope), margin=margin)
+        more = {"side": side, "song": song, "nuisance": Nuisance(song)}
+        few = late[::BAND_EVERY] if len(song.bin) else []
+        controlled["band"][name] = [test(band_p, bins - shift, name, shift, **more) for shift in few]
     tested = found.sound_bins[2] * dt >= MIN_SOUND_S
     spans = pd.DataFrame({"bout": located.bout_id, "start_s": located.start_s, "stop_s": located.stop_s, "part": part})
     return tuning_dataset(
@@ -122,6 +124,14 @@ def _placed(units: Counts, calls: pd.DataFrame, to_session) -> tuple[CallBins, n
     return locate_calls(calls, to_session=to_session, bin_start_s=units.start_s, bin_width_s=dt), envelope
 
 
+def _beginning_with(calls: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """`other` moved to begin with `calls`."""
+    late_s = calls["start_s"].min() - other["start_s"].min()
+    moved = other.assign(start_s=other["start_s"] + late_s, stop_s=other["stop_s"] + late_s)
+    moved["contour_s"] = [np.asarray(time_s, float) + late_s for time_s in other["contour_s"]]
+    return moved
+
+
 def _near(located: CallBins, n_bins: int, *, margin: int) -> tuple[np.ndarray, CallBins]:
     """Bins of the grid within `margin` of a call, and the calls on a grid of these bins alone.
 
@@ -139,28 +149,34 @@ def profile_playback(
     """The same for sounds that are no calls, from `power_db` (n_bins, n_bands; NaN: no sound)."""
     dt = units.bin_width_s
     sound = playback.sound_side(power_db, bin_width_s=dt)
-    modulation = _modulation(units, sound.loudness, options)
+    modulation = _modulation(units, sound.loudness, options, n_surrogates=options.n_surrogates_fine)
+    controlled = {"vocal": {}, "band": {}}
     if not units.unit_ids or not sound.heard.any():
-        return untested_dataset(units, modulation, edges_hz=edges_hz, options=options, n_calls=0, method="playback")
+        return untested_dataset(
+            units, modulation, controlled, edges_hz=edges_hz, options=options, n_calls=0, method="playback"
+        )
     role = np.select([clip_split == "train", np.isin(clip_split, ["validation", "test"])], [0, 1], 2)
     part = _part_of_bins(units.start_s, clip_start_s, role, clip_duration_s=clip_duration_s)
     lags = options.lags(dt, step_s=LAG_STEP_S)
     shared = {"lags": lags, "bin_width_s": dt}
-    shifts = control_shifts(len(part), bin_width_s=dt, n_shifts=2)
-    without = units.regressors.removed if units.regressors else without_drift
-    found, responses, p_values = [], [], []
-    for begin in range(0, len(units.unit_ids), PLAYBACK_UNITS_AT_ONCE):
-        some = slice(begin, begin + PLAYBACK_UNITS_AT_ONCE)
-        firing = without(units.counts[:, some], units.valid[:, some], bin_width_s=dt, shortest_period_s=SLOWEST_S)
+    found, responses = [], []
+    for firing in _firing(units):
         one = playback.playback_selectivity(sound, firing, part, **shared)
         sums = [playback.block_sums(sound, firing, lag=lag, bin_width_s=dt) for lag in (one.lag_a, one.lag)]
-        moved = [np.roll(side, shift, axis=0) for side in (firing, firing[::-1]) for shift in shifts]
         found.append(one)
         responses.append(sums)
-        p_values.append([playback.playback_p(sound, side, **shared) for side in moved])
-    controlled = [np.concatenate(draw) for draw in zip(*p_values, strict=True)]
     # Sessions mostly share what is played back: another session's sound is no control.
-    controlled = {"neural_shifted": controlled[: len(shifts)], "time_reversed": controlled[len(shifts) :]}
+    shifts = control_shifts(len(part), bin_width_s=dt)
+    for name, side in _sides(units).items():
+        p_values = {"vocal": [], "band": []}
+        for draw, shift in enumerate(shifts):
+            late, sound = _rows(side, slice(len(part) - shift)), playback.sound_side(power_db[shift:], bin_width_s=dt)
+            p_values["vocal"].append(_vocal_p(late, sound.loudness, options))
+            if draw % BAND_EVERY == 0:
+                parts = [playback.playback_p(sound, firing, **shared) for firing in _firing(late)]
+                p_values["band"].append(np.concatenate(parts))
+        for level, draws in p_values.items():
+            controlled[level][name] = draws
     starts = playback.block_starts(len(part), bin_width_s=dt)
     size = np.diff(np.append(starts, len(part)))
     gram = size[:, None, None] * np.eye(len(edges_hz))  # each band by itself: bands have unit variance
@@ -188,6 +204,19 @@ def profile_playback(
     )
 
 
+def _firing(units: Counts) -> Iterator[np.ndarray]:
+    """Counts without drift, (n_bins, some units)."""
+    without = units.regressors.removed if units.regressors else without_drift
+    for begin in range(0, len(units.unit_ids), PLAYBACK_UNITS_AT_ONCE):
+        some = slice(begin, begin + PLAYBACK_UNITS_AT_ONCE)
+        yield without(
+            units.counts[:, some],
+            units.valid[:, some],
+            bin_width_s=units.bin_width_s,
+            shortest_period_s=SLOWEST_S,
+        )
+
+
 def _part_of_bins(bin_start_s, clip_start_s, role, *, clip_duration_s: float) -> np.ndarray:
     """Role of the last clip that has begun and covers each bin, 2 where none does."""
     if not len(role):
@@ -200,26 +229,50 @@ def _part_of_bins(bin_start_s, clip_start_s, role, *, clip_duration_s: float) ->
 
 def profile_none(units: Counts, *, edges_hz: np.ndarray, options: Options) -> xr.Dataset:
     """A session with one modality: nothing can be tested, and the arrays say so by NaN."""
-    modulation = _modulation(units, np.zeros(len(units.start_s)), options)
-    return untested_dataset(units, modulation, edges_hz=edges_hz, options=options, n_calls=0, method="none")
+    nan = np.full(len(units.unit_ids), np.nan)
+    modulation = Modulation(nan, np.nan, nan, np.zeros(len(nan), int))
+    return untested_dataset(
+        units, modulation, {"vocal": {}, "band": {}}, edges_hz=edges_hz, options=options, n_calls=0, method="none"
+    )
 
 
-def _modulation(units: Counts, envelope: np.ndarray, options: Options) -> Modulation:
+def _sides(units: Counts) -> dict[str, Counts]:
+    """Neural sides that cannot be linked to the sound once they are shifted, by control."""
+    return {"neural_shifted": units, "time_reversed": _rows(units, slice(None, None, -1))}
+
+
+def _rows(units: Counts, rows: slice) -> Counts:
+    regressors = units.regressors.at(rows) if units.regressors else None
+    return replace(
+        units, counts=units.counts[rows], valid=units.valid[rows], start_s=units.start_s[rows], regressors=regressors
+    )
+
+
+def _vocal_p(units: Counts, envelope: np.ndarray, options: Options) -> np.ndarray:
+    """p of vocal modulation (n_units,) with the first bins of the neural side beside all of a later `envelope`.
+
+    The test of the true pairing from drift removal on, on what the two have in common; with surrogates of the first
+    stage, since a share at 5 % needs no small p.
+    """
+    return _modulation(_rows(units, slice(len(envelope))), envelope, options, n_surrogates=options.n_surrogates).p
+
+
+def _modulation(units: Counts, envelope: np.ndarray, options: Options, *, n_surrogates: int) -> Modulation:
     dt = units.bin_width_s
     covered = np.flatnonzero(units.valid.any(axis=1))
     if not len(covered) or not envelope.any():
         nan = np.full(len(units.unit_ids), np.nan)
-        return Modulation(nan, np.nan, nan, np.zeros(len(nan), int), {name: np.empty((0, 0)) for name in CONTROLS})
+        return Modulation(nan, np.nan, nan, np.zeros(len(nan), int))
     rows = slice(covered[0], covered[-1] + 1)
+    units = _rows(units, rows)
     return vocal_modulation(
         envelope[rows],
-        units.counts[rows],
-        units.valid[rows],
+        units.counts,
+        units.valid,
         scale=units.scale(units.mean),
         lags=options.lags(dt, step_s=dt),
         bin_width_s=dt,
-        n_surrogates=options.n_surrogates_fine,
-        control_shifts=control_shifts(rows.stop - rows.start, bin_width_s=dt, n_shifts=20),
-        regressors=units.regressors.at(rows) if units.regressors else None,
+        n_surrogates=n_surrogates,
+        regressors=units.regressors,
         counted=units.kind == "spikes",
     )

@@ -108,7 +108,14 @@ class Curves:
 
 
 def untested_dataset(
-    units: Counts, modulation: Modulation, *, edges_hz: np.ndarray, options: Options, n_calls: int, method: str
+    units: Counts,
+    modulation: Modulation,
+    controlled: dict[str, dict[str, list[np.ndarray]]],
+    *,
+    edges_hz: np.ndarray,
+    options: Options,
+    n_calls: int,
+    method: str,
 ) -> xr.Dataset:
     """The arrays of a session in which no band test is possible: NaN, and no bouts."""
     n_units, n_bands = len(units.unit_ids), len(edges_hz) - 1
@@ -133,7 +140,7 @@ def untested_dataset(
         modulation=modulation,
         found=found,
         curves=(empty, empty),
-        controlled={},
+        controlled=controlled,
         spans=spans,
         tested=np.zeros(n_bands, bool),
         edges_hz=edges_hz,
@@ -149,7 +156,7 @@ def tuning_dataset(
     modulation: Modulation,
     found: Selectivity,
     curves: tuple[Curves, Curves],
-    controlled: dict[str, list[np.ndarray]],
+    controlled: dict[str, dict[str, list[np.ndarray]]],
     spans: pd.DataFrame,
     tested: np.ndarray,
     edges_hz: np.ndarray,
@@ -159,9 +166,9 @@ def tuning_dataset(
 ) -> xr.Dataset:
     """The arrays of a session.
 
-    `curves`: sums at the lags of part A (kept for later resampling) and of all data; `controlled`: p values of the band
-    tests by control; `spans`: bout, start_s, stop_s and part (0 A, 1 B, 2 neither) of the bouts; `tested` (n_bands,):
-    bands with enough sound; `method`: a key of NULLS.
+    `curves`: sums at the lags of part A (kept for later resampling) and of all data; `controlled`: p values by level
+    and control, as in `fractions`; `spans`: bout, start_s, stop_s and part (0 A, 1 B, 2 neither) of the bouts;
+    `tested` (n_bands,): bands with enough sound; `method`: a key of NULLS.
     """
     dt, n_units = units.bin_width_s, len(units.unit_ids)
     centre_hz = (edges_hz[1:] + edges_hz[:-1]) / 2
@@ -172,7 +179,7 @@ def tuning_dataset(
     )
     peak_hz, peak_ci_hz, gain_ci = _bootstrap(whole, tested, centre_hz, edges_hz, options)
     z = np.where(tested, found.z, np.nan)
-    fraction, se, n = fractions({"vocal": modulation.controls, "band": controlled})
+    fraction, se, n = fractions(controlled)
     unit_part_band = ("part", "unit", "band")
     names = units.regressors.names if units.regressors else []
     removed = f"; covariates removed: {', '.join(names)}" if names else ""

@@ -8,6 +8,7 @@ from scipy import fft
 from pipeline.mapping.nulls import (
     correlations_at_shifts,
     maximum_over_lags,
+    permutation_p,
     same_gaps,
     shift_candidates,
     without_drift,
@@ -22,16 +23,12 @@ UNITS_AT_ONCE = 16  # bounds memory: a dozen arrays of n_bins x UNITS_AT_ONCE x 
 
 @dataclass
 class Modulation:
-    """Per unit, shape (n_units,): p, p_floor, statistic (deviance gain, nats), lag (index).
-
-    `controls`: for each control, p values (n_draws, n_units) that should be uniform.
-    """
+    """Per unit, shape (n_units,): p, p_floor, statistic (deviance gain, nats), lag (index)."""
 
     p: np.ndarray
     p_floor: float
     statistic: np.ndarray
     lag: np.ndarray
-    controls: dict[str, np.ndarray]
 
 
 def vocal_modulation(
@@ -43,7 +40,6 @@ def vocal_modulation(
     lags: np.ndarray,
     bin_width_s: float,
     n_surrogates: int,
-    control_shifts: np.ndarray,
     regressors: Regressors | None = None,
     counted: bool = True,
 ) -> Modulation:
@@ -53,7 +49,6 @@ def vocal_modulation(
     mean counts as `scale` (n_units,); of traces in SDs, with a scale of 1, it is that of a linear regression. With
     cosines of period >= 60 s removed from both sides; its maximum over `lags` (bins; positive: neurons follow) is
     compared with that at circular shifts of at least 5 s, which keep both sides' autocorrelation.
-    `control_shifts` (bins): the counts, as they are and reversed in time, are shifted by as much before the test.
 
     Covariates among the `regressors` (known in all valid bins) are removed from both sides, with the drift. What is
     left of the envelope is largest where they say that there may be sound, and of spikes where they say that there may
@@ -70,19 +65,8 @@ def vocal_modulation(
     margin = int(lags.max(initial=0)) + 1
     shortest = int(min(SHORTEST_SHIFT_S / bin_width_s, n_bins / 4)) + margin
     shifts = shift_candidates(n_bins, shortest=shortest, n_shifts=n_surrogates)
-    unshifted, shifted = np.append(0, control_shifts % n_bins), control_shifts % n_bins
     n_units = counts.shape[1]
-    p, reversed_p = np.empty((len(unshifted), n_units)), np.empty((len(shifted), n_units))
-    statistic, best = np.empty(n_units), np.empty(n_units, int)
-
-    def gains(series, weights, units):
-        """Gain at every circular shift, shape (n_bins, n_units); `weights` (n_bins, n_units) or (n_bins, 1)."""
-        # sum of e^2 over the bins that are observed at each shift, in which the rate may be more or less than its mean
-        overlap = correlations_at_shifts(loud, _longer(weights, n_bins))
-        power = 2 * np.maximum(scale[units], 1e-9) * np.maximum(overlap, 0.1 * loud.sum() + 1e-12)
-        gain = correlations_at_shifts(sounding, _longer(series, n_bins))
-        return np.divide(np.square(gain, out=gain), power, out=gain)
-
+    p, statistic, best = np.empty(n_units), np.empty(n_units), np.empty(n_units, int)
     for observed, alike in same_gaps(valid):
         basis = regressors.basis(observed, **drift) if regressors else None
         for units in np.split(alike, range(UNITS_AT_ONCE, len(alike), UNITS_AT_ONCE)):
@@ -93,21 +77,20 @@ def vocal_modulation(
                 if counted:
                     predicted = (counts[:, units] - firing) / np.maximum(scale[units], 1e-9)
                     weights = weights * np.maximum(predicted, LEAST_RATE)
-            gain = gains(firing, weights, units)
-            null = maximum_over_lags(gain, shifts, lags)
-            p[:, units] = _ranks(null, maximum_over_lags(gain, unshifted, lags))
+            # sum of e^2 over the bins observed at each shift, in which the rate may be more or less than its mean
+            overlap = correlations_at_shifts(loud, _longer(weights, n_bins))
+            power = 2 * np.maximum(scale[units], 1e-9) * np.maximum(overlap, 0.1 * loud.sum() + 1e-12)
+            gain = correlations_at_shifts(sounding, _longer(firing, n_bins))  # at every circular shift
+            gain = np.divide(np.square(gain, out=gain), power, out=gain)
             at_lags = gain[lags % n_bins]  # (n_lags, n_units)
             statistic[units], best[units] = at_lags.max(axis=0), at_lags.argmax(axis=0)
-            gain = gains(firing[::-1], weights[::-1], units)
-            null = maximum_over_lags(gain, shifts, lags)
-            reversed_p[:, units] = _ranks(null, maximum_over_lags(gain, shifted, lags))
+            p[units] = permutation_p(statistic[units], maximum_over_lags(gain, shifts, lags))
     silent = (scale == 0) | (len(shifts) < 19) | (sounding.std() == 0)
     return Modulation(
-        p=np.where(silent, np.nan, p[0]),
+        p=np.where(silent, np.nan, p),
         p_floor=1 / (1 + len(shifts)),
         statistic=np.where(silent, np.nan, statistic),
         lag=best,
-        controls={"neural_shifted": p[1:][:, ~silent], "time_reversed": reversed_p[:, ~silent]},
     )
 
 
@@ -116,8 +99,3 @@ def _longer(series: np.ndarray, n_bins: int) -> np.ndarray:
     longer = np.zeros((series.shape[1], n_bins))
     longer[:, : len(series)] = series.T
     return longer.T
-
-
-def _ranks(null: np.ndarray, statistics: np.ndarray) -> np.ndarray:
-    """(1 + #{null >= statistic}) / (1 + B) for `null` (B, n_units) and `statistics` (n_statistics, n_units)."""
-    return (1 + (null[:, None] >= statistics).sum(axis=0)) / (1 + len(null))

@@ -104,7 +104,6 @@ def test_an_envelope_that_fades_and_units_that_drift_are_no_link(n_bins):
         lags=lags,
         bin_width_s=DT,
         n_surrogates=199,
-        control_shifts=np.array([7000]),
     )
     assert found.p.min() > 0
     assert (found.p <= 0.05).mean() < 0.12  # 99.5 % of a binomial with 120 draws at 5 %
@@ -127,10 +126,8 @@ def test_units_that_fire_to_calls_are_found_with_their_lag():
         lags=np.arange(-15, 16),
         bin_width_s=DT,
         n_surrogates=999,
-        control_shifts=np.array([9000, 12_000]),
     )
     assert (found.p[:-1] == found.p_floor).all()
     assert np.isnan(found.p[-1])  # a silent unit was not tested
     assert np.abs(np.arange(-15, 16)[found.lag[:-1]] - 4).max() <= 1
     assert found.statistic[:-1].min() == pytest.approx(found.statistic[:-1].max(), rel=0.5)
-    assert found.controls["neural_shifted"].shape == (2, 7)
