@@ -19,6 +19,7 @@ import pipeline.report.figures as figures
 from pipeline.discovery import names_in
 from pipeline.mapping.tables import TABLES
 from pipeline.report.identifiability import identifiability_notes
+from pipeline.report.latents import latent_notes
 from pipeline.report.likelihoods import likelihood_table
 from pipeline.report.overview import SESSION_COLUMNS, session_table
 from pipeline.report.results import NoData, Results
@@ -100,7 +101,7 @@ def write_report(results: Results, path: str | Path, *, shown: list[Shown], conf
         summary=results.summary,
         facts=_facts(results.summary),
         headlines=_headlines(results.summary),
-        notes=[*(results.summary.get("notes") or []), *identifiability_notes(results)],
+        notes=[*(results.summary.get("notes") or []), *identifiability_notes(results), *latent_notes(results)],
         nothing=not _holds(results),
         answer=_answer(results, path),
         recovery=_table(results, "recovery", path) if "recovery" in results.table_names else None,
