@@ -103,16 +103,17 @@ def consensus_clusters(
     return Clustering(labels, membership, int(labels.max()) + 1, p_one_cluster)
 
 
-def nearest_clusters(features: np.ndarray, members: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Cluster whose members' mean is most like each unit (cosine), shape (n_units,); -1 without clusters.
+def nearest_clusters(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Cluster whose units' mean, without the unit itself, is most like it (cosine), (n_units,); -1 without clusters.
 
-    `features` (n_units, n_features); `members` (n_members, n_features) those of units with `labels` (n_members,).
+    `features` (n_units, n_features), `labels` (n_units,), -1 for none.
     """
     names = np.unique(labels[labels != NONE])
     if not len(names):
         return np.full(len(features), NONE)
-    centres = np.array([members[labels == name].mean(axis=0) for name in names])
-    return names[(unit_norm(features) @ unit_norm(centres).T).argmax(axis=1)]
+    member = np.equal.outer(labels, names).astype(float)
+    others = member.T @ features - member[..., None] * features[:, None]  # (n_units, n_clusters, n_features)
+    return names[(unit_norm(others) * features[:, None]).sum(axis=2).argmax(axis=1)]
 
 
 def count_clusters(features: np.ndarray, *, largest: int, generator: np.random.Generator) -> tuple[int, float]:

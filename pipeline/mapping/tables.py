@@ -52,7 +52,7 @@ TABLES = {
         "p_floor": "smallest p_band that the number of surrogates allows",
         "p_floor_vocal": "smallest p_vocal that the number of surrogates allows",
         "votes_for": "cluster in whose held-out test the unit votes: it is selective by part A alone (p <= 0.05), and "
-        "of all clusters its tuning and lag in part A are most like those of this one's units; -1: none",
+        "of all clusters its tuning and lag in part A are most like those of this one's other units; -1: none",
         "split_half_r": "correlation of the tuning curves of training (A) and held-out blocks (B)",
         "bits_per_spike": "what the primary model predicts from sound in the test blocks, bits/spike or bits/bin",
         "trust": _TRUST,

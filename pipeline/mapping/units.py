@@ -114,15 +114,16 @@ def votes(tunings: Tunings, cluster: np.ndarray, *, max_lag_s: float) -> np.ndar
     """Cluster in whose held-out test each unit votes, (n_units,), -1 for none; `cluster` (n_units,) of the members.
 
     All units vote that part A alone finds selective (p_a), members or not, each for the cluster that its tuning and lag
-    of part A are nearest to. So part B neither brings a unit in nor, by contradicting, lets it drop out. The model has
-    no say: its epoch and its family were chosen on validation blocks.
+    of part A are nearest to, the unit itself left out: where members vote must not hang on their being members, which
+    part B had a part in. So part B neither brings a unit in nor, by contradicting, lets it drop out. The model has no
+    say: its epoch and its family were chosen on validation blocks.
     """
-    member, voter = cluster != NONE, tunings.joined("p_a") <= VOTER_P_A
-    some = member | voter
+    voter = tunings.joined("p_a") <= VOTER_P_A
+    some = voter | (cluster != NONE)
     nothing = np.zeros((len(cluster), len(tunings.centre_hz)))
-    features = np.zeros((len(cluster), len(tunings.centre_hz) + 1))
-    features[some] = pooled_tuning(tunings, some, nothing, max_lag_s=max_lag_s).features()
-    return np.where(voter, nearest_clusters(features, features[member], cluster[member]), NONE)
+    found = np.full(len(cluster), NONE)
+    found[some] = nearest_clusters(pooled_tuning(tunings, some, nothing, max_lag_s=max_lag_s).features(), cluster[some])
+    return np.where(voter, found, NONE)
 
 
 def tuning_curve_table(tunings: Tunings) -> pd.DataFrame:
