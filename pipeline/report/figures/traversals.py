@@ -4,7 +4,7 @@ The primary model's active latents (those with most information first), moved fr
 all others at their mean. Grey: the decoded spectrogram, dB above the noise floor. Right of it: what the move from -2 to
 +2 SD changes, in dB and as the log2 ratio of each unit's expected rate; units are sorted by cluster (colour strip).
 Time runs from the start of the clip. In brackets: latents that do not repeat over seeds. Another training would show
-others that span the same subspace: read nothing off a single one.
+others: read nothing off a single one.
 """
 
 import numpy as np
