@@ -78,7 +78,7 @@ def describe_cluster(
     order = np.argsort([-one["height"][0] for one in found], kind="stable")
     places, found = [places[i] for i in order], [found[i] for i in order]
     inside = np.array([bins_inside(centre_hz, one["low_hz"][1], one["high_hz"][1]) for one in found])
-    tests = _held_out(voters, inside)
+    tests = _held_out(voters, inside, replicates={member.animal for member in members})
     rows = []
     for within, one, test in zip(places, found, tests, strict=True):
         low, high = one["low_hz"], one["high_hz"]
@@ -109,13 +109,13 @@ def _draws(members: list[Members], n_draws: int, generator) -> tuple[list[np.nda
     return bouts, [drawn[:, animal] for animal in of_session]
 
 
-def _held_out(voters: list[Members], inside: np.ndarray) -> list[dict[str, float]]:
+def _held_out(voters: list[Members], inside: np.ndarray, *, replicates: set[str]) -> list[dict[str, float]]:
     """p, p_floor, n_animals_agree and is_band of each band; `inside` (n_runs, n_bands): the bins of part A's bands.
 
     Statistic in part B: the mean over animals of z inside the band minus outside of all bands, where each animal's is
     the sum over its units, in SDs of its surrogates. Those swap contours within bouts for all units of a session
-    together, so that their shared response counts once, and animals weigh the same however many units they have. An
-    animal agrees where its own p <= ALPHA. NaN without voters.
+    together, so that their shared response counts once, and animals weigh the same however many units they have. Of the
+    animals that have members (`replicates`) those agree whose own p <= ALPHA. NaN without voters.
     """
     n_surrogates = min((member.tuning.sizes["surrogate"] for member in voters), default=0)
     if n_surrogates < 19:
@@ -136,13 +136,14 @@ def _held_out(voters: list[Members], inside: np.ndarray) -> list[dict[str, float
     n_heard = np.isfinite(curves).sum(axis=0)
     curve = np.where(n_heard > 0, np.nansum(curves, axis=0) / np.maximum(n_heard, 1), -np.inf)
     own_p = permutation_p(contrasts[:, 0], contrasts[:, 1:].swapaxes(0, 1))  # (n_animals, n_runs)
+    counted = [animal in replicates for animal in animals]
     p = permutation_p(pooled[0], pooled[1:])
     highest = np.quantile(curve[1:].max(axis=1), 1 - ALPHA)
     return [
         {
             "p": float(p[run]),
             "p_floor": 1 / (1 + n_surrogates),
-            "n_animals_agree": int((own_p[:, run] <= ALPHA).sum()),
+            "n_animals_agree": int((own_p[counted, run] <= ALPHA).sum()),
             "is_band": bool(curve[0, inside[run]].max() > highest),
         }
         for run in range(len(inside))
