@@ -268,8 +268,8 @@ TABLES = {
         "n": "tests",
         "baseline": "nominal share",
         "delta": "value minus nominal",
-        "trust": "low where the share is above twice nominal beyond its error, in all sessions together or in any one (at "
-        "0.05 / number of sessions)",
+        "trust": "low where the share is above twice nominal beyond its error, in all sessions together or in any one "
+        "(at 0.05 / number of sessions)",
     },
 }
 
