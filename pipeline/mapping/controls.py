@@ -43,21 +43,21 @@ def fractions(p_values: dict[str, dict[str, list[np.ndarray]]]) -> tuple[np.ndar
 
 
 def pooled_controls(sessions: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> pd.DataFrame:
-    """Controls of all sessions, one row a control and level: fraction, se, n, nominal, trust.
+    """Controls of all sessions, one row a control and level: fraction, se, n, nominal, trust, doubtful_sessions.
 
     `sessions` maps names to what `fractions` returned. `trust` is low where the fraction is above twice nominal, and
     above nominal beyond its own error (one-sided 95 %: a handful of units passes twice nominal by chance alone); and
     where that is so in any one session, at a level corrected for their number (Bonferroni): the others must not hide
-    it.
+    it. `doubtful_sessions` names those, separated by semicolons.
     """
     rows = []
     for row, control in enumerate(CONTROLS):
         for column, level in enumerate(LEVELS):
-            cells = [(s[row, column], e[row, column], n[row, column]) for s, e, n in sessions.values()]
-            cells = [cell for cell in cells if cell[2] > 0]
+            cells = {name: [values[row, column] for values in found] for name, found in sessions.items()}
+            cells = {name: cell for name, cell in cells.items() if cell[2] > 0}
             if not cells:
                 continue
-            share, se, n = (np.array(values, float) for values in zip(*cells, strict=True))
+            share, se, n = np.array(list(cells.values()), float).T
             weight = n / n.sum()
             fraction = float(weight @ share)
             # A few draws may happen to agree: never less than by chance alone. (Of one draw se is NaN.)
@@ -65,9 +65,11 @@ def pooled_controls(sessions: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray
             pooled_se = float(np.sqrt((weight**2) @ error**2))
             # of three draws one session's se is half chance: never less than the sessions' typical one
             single = np.maximum(error, np.sqrt(np.mean(error**2)))
-            doubtful = _above(fraction, pooled_se, alpha=ALPHA) or _above(share, single, alpha=ALPHA / len(cells)).any()
-            rows.append([control, level, fraction, pooled_se, int(n.sum()), NOMINAL, "low" if doubtful else "ok"])
-    return pd.DataFrame(rows, columns=["control", "level", "fraction", "se", "n", "nominal", "trust"])
+            alone = "; ".join(np.array(list(cells))[_above(share, single, alpha=ALPHA / len(cells))])
+            trust = "low" if alone or _above(fraction, pooled_se, alpha=ALPHA) else "ok"
+            rows.append([control, level, fraction, pooled_se, int(n.sum()), NOMINAL, trust, alone])
+    names = ["control", "level", "fraction", "se", "n", "nominal", "trust", "doubtful_sessions"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def _above(share, error, *, alpha: float):

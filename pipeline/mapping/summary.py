@@ -31,6 +31,7 @@ def summarise(
     doubtful = controls[controls["trust"].eq("low")]
     reasons = [
         f"{row.control.replace('_', ' ')}: {row.value:.0%} of the {row.level} tests are significant at 5 %"
+        + (f", far more in {row.doubtful_sessions}" if row.doubtful_sessions and row.value <= 2 * row.baseline else "")
         for row in doubtful.itertuples()
     ]
     beats = None

@@ -270,6 +270,7 @@ TABLES = {
         "delta": "value minus nominal",
         "trust": "low where the share is above twice nominal beyond its error, in all sessions together or in any one "
         "(at 0.05 / number of sessions)",
+        "doubtful_sessions": "sessions whose own share makes trust low, separated by semicolons",
     },
 }
 

@@ -92,6 +92,8 @@ def trust_of(*shares, se=0.005, n=1000) -> str:
         sessions[str(index)] = arrays
     (row,) = pooled_controls(sessions).itertuples()
     assert row.fraction == pytest.approx(np.mean(shares)) and row.n == n * len(shares)
+    named = [i for i, share in enumerate(shares) if share > 0.1] if row.trust == "low" else []
+    assert row.doubtful_sessions == "; ".join(map(str, named))  # wherever it is low, these fail by themselves, too
     return row.trust
 
 

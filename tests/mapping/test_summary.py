@@ -41,11 +41,19 @@ def test_the_headlines_tell_what_the_controls_say(tables, trust, first, last):
             "n": 100,
             "baseline": 0.05,
             "trust": ["ok", trust],
+            "doubtful_sessions": "",
         }
     )
     lines = summarise(tables, primary=None, best_baseline=None, q=0.05, p_one_cluster=float("nan"))["headlines"]
     assert lines[0].startswith(first) and lines[-1].startswith(last)
     assert ("3.0% to 21.0%" in lines[-1]) == (trust == "ok") and ("21%" in lines[0]) == (trust == "low")
+
+
+def test_the_session_that_fails_a_control_is_named(tables):
+    row = {"control": "time_reversed", "level": "vocal", "value": 0.06, "n": 100, "baseline": 0.05, "trust": "low"}
+    tables["controls"] = pd.DataFrame([row | {"doubtful_sessions": "anna_3"}])
+    (reason,) = summarise(tables, primary=None, best_baseline=None, q=0.05, p_one_cluster=float("nan"))["trust_reasons"]
+    assert reason == "time reversed: 6% of the vocal tests are significant at 5 %, far more in anna_3"
 
 
 def test_a_cluster_with_two_bands_is_one_cluster(tables):
