@@ -59,7 +59,8 @@ def option_problems(
 def _build(cls: type[MultimodalVAE], options: dict[str, Any], names: Sequence[str]) -> MultimodalVAE:
     needs = {"joint_encoder": cls.needs_joint_encoder, "surrogate_encoder": cls.needs_surrogate_encoder}
     joint = {name: nn.Identity() for name, needed in needs.items() if needed}
-    modalities = [Modality(name, nn.Identity(), nn.Identity(), "gaussian", 1.0) for name in names]
+    encoder = nn.utils.skip_init(nn.Linear, 1, 2)  # no weights are drawn: training starts from its own generator
+    modalities = [Modality(name, encoder, nn.Identity(), "gaussian", 1.0) for name in names]
     return cls(modalities, latent_dim=1, **joint, **options)
 
 
