@@ -22,6 +22,7 @@ from pipeline.evaluation.choice import choose
 from pipeline.evaluation.design import lagged_design, whole_design
 from pipeline.evaluation.heldout import SPLITS, HeldOut, held_out, with_modalities
 from pipeline.evaluation.metrics import Metrics
+from pipeline.evaluation.psth import psth
 from pipeline.evaluation.sound_from_counts import spectrogram_predictions
 
 BOTH = ("audio", "neural")
@@ -57,21 +58,23 @@ def baseline_metrics(clips: SessionClips, *, chunk_s: float, min_peak_db: float)
 
 
 def count_predictions(training: SessionClips, held: dict[str, HeldOut]) -> Iterable[tuple[str, dict[str, np.ndarray]]]:
-    """Predict held-out counts from nothing, time, level and sound.
+    """Predict held-out counts from nothing, time, the edges of the sound, its level, and the sound.
 
     Yields (baseline, {split: expected counts (n_clips, n_units, n_bins)}). Traces have no Poisson regression.
     """
     parts = {"train": training, **{split: part.clips for split, part in held.items()}}
-    reference = held["validation"].mean_counts
+    reference, noise_sd = held["validation"].mean_counts, held["validation"].noise_sd
     yield from _chosen("mean", mean_rate(parts, reference=reference), held)
     yield from _chosen("drift", drift(parts, reference=reference), held)
+    edges = psth(parts, reference=reference, noise_sd=noise_sd, min_peak_db=held["validation"].min_peak_db)
+    yield from _chosen("psth", edges, held)
     yield from _chosen("level", ridge([fitted_ridge(lagged_design(parts, n_bands=1))]), held)
     lagged = lagged_design(parts)
     if training.kind == "spikes":
         yield from _chosen("poisson_glm", poisson(lagged), held)
     designs = [fitted_ridge(lagged), fitted_ridge(whole_design(parts))]
     yield from _chosen("ridge", ridge(designs), held)
-    yield from _chosen("reduced_rank", reduced_rank(designs, noise_sd=held["validation"].noise_sd), held)
+    yield from _chosen("reduced_rank", reduced_rank(designs, noise_sd=noise_sd), held)
 
 
 def _chosen(name: str, candidates: Candidates, held: dict[str, HeldOut]):
