@@ -142,7 +142,7 @@ def selected_p(tuning, units: pd.DataFrame, rng: np.random.Generator) -> np.ndar
     table = cluster_table(
         tunings,
         units.assign(cluster=cluster, votes_for=votes(tunings, cluster, max_lag_s=MAPPING.max_lag_s)),
-        Clustering(cluster, cluster, cluster.max() + 1, np.nan),
+        Clustering(cluster, cluster.max() + 1, np.nan),
         subjects={NAME: NAME},
         clips=[],
         n_bootstrap=1,

@@ -10,10 +10,9 @@ import xarray as xr
 from pipeline.clipping.splits import affordable_splits, blocks_of_bouts
 from pipeline.config import Audio, Clips, Mapping, Neural, Simulation
 from pipeline.mapping.bands import band_grid_hz
-from pipeline.mapping.joining import assign_clusters
 from pipeline.mapping.profile import profile_calls
 from pipeline.mapping.tuning_file import Options
-from pipeline.mapping.units import Tunings, cluster_table, unit_table
+from pipeline.mapping.units import Tunings, assign_clusters, cluster_table, unit_table
 from pipeline.seeds import numpy_generator
 from pipeline.simulation.counts import CountedSession, simulate_counts
 from pipeline.simulation.plan import Plan

@@ -1,7 +1,8 @@
 """Clusters of units with like tuning: consensus over subsamples, and how many clusters there really are.
 
-Every choice here is made on part A (training blocks). Several clusters must beat one elongated cluster of the same
-covariance and a continuum of best bands; units that nothing speaks for stay in no cluster.
+Which clusters there are is chosen on part A (training blocks). Several clusters must beat one elongated cluster of the
+same covariance and a continuum of best bands. Units are then placed by all their data; those unlike every cluster stay
+in none.
 """
 
 from dataclasses import dataclass
@@ -42,10 +43,7 @@ class PooledTuning:
         return len(self.lag)
 
     def features(self, bouts: list[np.ndarray] | None = None) -> np.ndarray:
-        """Unit-norm tuning (with the model's profile of equal length added) and weighted lag, (n_units, n_bands + 1).
-
-        `bouts`: for each session the bouts to use, with repeats if wanted; all by default.
-        """
+        """`tuning_features`; `bouts`: for each session the bouts to use, with repeats if wanted; all by default."""
         if not self.response:
             return np.zeros((0, self.model.shape[1] + 1))
         curves = []
@@ -53,20 +51,17 @@ class PooledTuning:
             rows = slice(None) if bouts is None else bouts[session]
             scale = np.sqrt(np.maximum(power[rows].sum(axis=0), 1e-12))
             curves.append(np.where(scale > 1e-3, response[rows].sum(axis=0) / scale, 0.0))
-        tuning = unit_norm(_blurred(np.concatenate(curves)))
-        both = unit_norm(tuning + unit_norm(_blurred(self.model)))
-        return np.column_stack([both, LAG_WEIGHT * self.lag])
+        return tuning_features(np.concatenate(curves), self.model, self.lag)
 
 
 @dataclass
 class Clustering:
-    """`labels` (n_units,) with -1 for none, `membership` (n_units,): mean consensus with the own cluster's others.
+    """`labels` (n_units,) with -1 for none.
 
     `p_one_cluster`: how easily one elongated cluster, or a continuum, would look like this (NaN: too few units).
     """
 
     labels: np.ndarray
-    membership: np.ndarray
     n_clusters: int
     p_one_cluster: float
 
@@ -75,6 +70,15 @@ def unit_norm(values: np.ndarray) -> np.ndarray:
     """Rows of length 1; rows of zeros stay."""
     length = np.linalg.norm(values, axis=-1, keepdims=True)
     return values / np.where(length > 0, length, 1.0)
+
+
+def tuning_features(curves: np.ndarray, model: np.ndarray, lag: np.ndarray) -> np.ndarray:
+    """Unit-norm tuning, with the model's profile of equal length added, and weighted lag, (n_units, n_bands + 1).
+
+    `curves`, `model` (n_units, n_bands), zero where there is none; `lag` (n_units,): shares of the largest lag.
+    """
+    both = unit_norm(unit_norm(_blurred(curves)) + unit_norm(_blurred(model)))
+    return np.column_stack([both, LAG_WEIGHT * lag])
 
 
 def consensus_clusters(
@@ -87,8 +91,7 @@ def consensus_clusters(
     """
     n_units = pooled.n_units
     if n_units < min_units:
-        nothing = np.full(n_units, NONE)
-        return Clustering(nothing, np.full(n_units, np.nan), 0, float("nan"))
+        return Clustering(np.full(n_units, NONE), 0, float("nan"))
     features = pooled.features()
     largest = min(max_clusters, n_units // min_units)
     together = _consensus(pooled, n_draws=n_draws, largest=largest, generator=generator)
@@ -97,10 +100,20 @@ def consensus_clusters(
     if n_groups > 1:
         chosen = together[n_groups]
         kept = _without_small(_cut(chosen, n_groups), min_units)
-    membership = _membership(chosen, kept)
-    unlike = _unlike(features, kept)
-    labels = _without_small(np.where((membership >= MIN_MEMBERSHIP) & ~unlike, kept, NONE), min_units)
-    return Clustering(labels, membership, int(labels.max()) + 1, p_one_cluster)
+    strays = (_membership(chosen, kept) < MIN_MEMBERSHIP) | _unlike(likeness(features, kept), kept)
+    labels = _without_small(np.where(strays, NONE, kept), min_units)
+    return Clustering(labels, int(labels.max()) + 1, p_one_cluster)
+
+
+def placed(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cluster of each unit (n_units,), -1 for those unlike the rest of the one that they are nearest to, and their
+    likeness to its other units (`likeness`).
+
+    `features` (n_units, n_features) of all units by all data, `labels` (n_units,) of the units that made the clusters.
+    """
+    nearest = nearest_clusters(features, labels)
+    alike = likeness(features, nearest)
+    return np.where(_unlike(alike, nearest), NONE, nearest), alike
 
 
 def nearest_clusters(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -222,15 +235,26 @@ def _without_small(labels: np.ndarray, min_units: int) -> np.ndarray:
     return np.array([large.index(label) if label in large else NONE for label in labels], int)
 
 
-def _unlike(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Units that resemble their cluster's other units far less than those resemble each other, bool (n_units,)."""
-    unlike = np.zeros(len(labels), bool)
+def likeness(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Cosine of each unit's features and the mean of its cluster's other units, (n_units,); NaN without a cluster.
+
+    `features` (n_units, n_features), `labels` (n_units,), -1 for none.
+    """
+    alike = np.full(len(labels), np.nan)
     for cluster in np.unique(labels[labels != NONE]):
         rows = np.flatnonzero(labels == cluster)
         others = features[rows].sum(axis=0) - features[rows]
-        likeness = (unit_norm(others) * unit_norm(features[rows])).sum(axis=1)
-        spread = 1.4826 * np.median(np.abs(likeness - np.median(likeness)))
-        unlike[rows] = likeness < np.median(likeness) - MAX_SPREADS * max(spread, MIN_SPREAD)
+        alike[rows] = (unit_norm(others) * unit_norm(features[rows])).sum(axis=1)
+    return alike
+
+
+def _unlike(alike: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Units that resemble their cluster's other units far less than those resemble each other, bool (n_units,)."""
+    unlike = np.zeros(len(labels), bool)
+    for cluster in np.unique(labels[labels != NONE]):
+        own = alike[labels == cluster]
+        spread = 1.4826 * np.median(np.abs(own - np.median(own)))
+        unlike[labels == cluster] = own < np.median(own) - MAX_SPREADS * max(spread, MIN_SPREAD)
     return unlike
 
 

@@ -7,18 +7,16 @@ from pipeline.clips import SessionClips
 from pipeline.evaluation.factorisation import audio_shares, spaces
 from pipeline.mapping.bands import overlap
 from pipeline.mapping.choice import Primary, best_baselines, comparison_table, unit_bits
-from pipeline.mapping.clusters import NONE, consensus_clusters, unit_norm
 from pipeline.mapping.controls import pooled_controls
 from pipeline.mapping.coupling import LatentChanges, held_out_p, model_coupling, pooled_coupling
 from pipeline.mapping.latent_effects import ablate, latent_bands, latent_units
 from pipeline.mapping.latent_links import link_latents
 from pipeline.mapping.latents import Embedded, latents_table, traverse
 from pipeline.mapping.nulls import q_values
-from pipeline.mapping.units import Tunings, pooled_tuning, votes
+from pipeline.mapping.units import Tunings
 from pipeline.seeds import numpy_generator
 from pipeline.vae.assembly import LoadedModel
 
-MIN_LIKENESS = 0.5  # cosine of a coupling profile and the tuning curve; below it the model has not learned the unit
 LATENT_NULL = (
     "circular shift of the held-out clips, bout means and the amount of sound (how much, how loud, when in the clip) "
     "removed from both sides; maximum over all bands"
@@ -73,43 +71,6 @@ def coupling_table(
     once = table.drop_duplicates("unit_id").set_index("unit_id")["p"]
     q = pd.Series(q_values(once.to_numpy()), index=once.index)
     return table.assign(q=table["unit_id"].map(q)), profiles, changes
-
-
-def assign_clusters(
-    tunings: Tunings,
-    units: pd.DataFrame,
-    profiles: np.ndarray,
-    predicted: np.ndarray,
-    *,
-    q: float,
-    n_consensus: int,
-    max_clusters: int,
-    min_units: int,
-    max_lag_s: float,
-    seed: int,
-):
-    """Cluster the band-selective units; returns the table with `cluster`, `membership` and `votes_for` (`votes`), and
-    the Clustering.
-
-    `predicted` (n_units,): whether the primary model predicts the unit better than its mean rate on the validation
-    blocks; only then, and where it resembles the unit's own tuning in part A, does its coupling profile take part.
-    """
-    chosen = (units["q_band"] <= q).to_numpy()
-    alone = pooled_tuning(tunings, chosen, np.zeros_like(profiles), max_lag_s=max_lag_s).features()[:, :-1]
-    alike = np.zeros(len(units), bool)
-    alike[chosen] = (alone * unit_norm(profiles[chosen])).sum(axis=1) >= MIN_LIKENESS
-    trusted = np.where((predicted & alike)[:, None], unit_norm(profiles), 0.0)
-    clustering = consensus_clusters(
-        pooled_tuning(tunings, chosen, trusted, max_lag_s=max_lag_s),
-        n_draws=n_consensus,
-        max_clusters=max_clusters,
-        min_units=min_units,
-        generator=numpy_generator(seed, "clusters"),
-    )
-    cluster, membership = np.full(len(units), NONE), np.full(len(units), np.nan)
-    cluster[chosen], membership[chosen] = clustering.labels, clustering.membership
-    votes_for = votes(tunings, cluster, max_lag_s=max_lag_s)
-    return units.assign(cluster=cluster, membership=membership, votes_for=votes_for), clustering
 
 
 def model_tables(metrics: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:

@@ -12,7 +12,6 @@ from pipeline.evaluation.metrics import metrics_table
 from pipeline.mapping.advice import advice
 from pipeline.mapping.choice import Primary, choose_primary, predicted_units
 from pipeline.mapping.joining import (
-    assign_clusters,
     bits_of_units,
     controls_table,
     coupling_table,
@@ -26,7 +25,7 @@ from pipeline.mapping.joining import (
 from pipeline.mapping.latents import Embedded
 from pipeline.mapping.summary import covariate_notes, summarise
 from pipeline.mapping.tables import TABLES, write_tables
-from pipeline.mapping.units import Tunings, cluster_table, tuning_curve_table, unit_table
+from pipeline.mapping.units import Tunings, assign_clusters, cluster_table, tuning_curve_table, unit_table
 from pipeline.seeds import numpy_generator
 from pipeline.sessions import read_sessions
 from pipeline.storage import read_dataset, read_table, written_whole

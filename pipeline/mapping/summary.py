@@ -10,11 +10,12 @@ NOTES = (
     "and duration removed. Without calls: linear shift, p = m / (N + 1), slow drift and loudness removed.",
     "q values: Benjamini-Hochberg within each table.",
     "Part A: training blocks. Part B: validation and test blocks.",
-    "Units are admitted to clusters by their q over the whole session (A and B); lags and clusters are read from part "
-    "A, and so is the number of clusters. Edges, peak and interval of a cluster's band are those of its units in all "
-    "data.",
+    "Units are admitted to clusters by their q over the whole session (A and B). Which clusters there are, and how "
+    "many, is read from the curves of part A of those that part A alone finds selective too (p_a <= 0.05); all "
+    "admitted units are then placed by all their data. Edges, peak and interval of a cluster's band are those of its "
+    "units in all data.",
     "Cluster p: in part B the response inside the band of part A minus outside, against the same swaps. Only units "
-    "that part A alone finds selective (p_a <= 0.05, 199 swaps by default) vote, admitted or not, each for the cluster "
+    "that part A alone finds selective (p_a: 199 swaps by default) vote, admitted or not, each for the cluster "
     "that it is most like in part A. Without a voter nothing is tested (no p, never found).",
     "The weights of the model are fitted on training blocks. Its epoch and its family are chosen on validation blocks, "
     "which are half of part B; test blocks are only reported.",

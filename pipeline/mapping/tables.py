@@ -38,7 +38,7 @@ TABLES = {
         "session": "session, as in the sheet",
         "region": "brain region, where the NWB file names one",
         "cluster": "number of the cluster; -1: in none (not band selective, or like no other unit)",
-        "membership": "mean share of consensus draws in which the unit fell together with the others of its cluster",
+        "membership": "cosine of the unit's tuning and lag over the whole session and the mean of its cluster's others",
         "best_khz": "frequency of the strongest response, kHz; only for units with q_band <= q",
         "best_ci_low_khz": "lower end of its 95 % bootstrap interval over bouts, kHz",
         "best_ci_high_khz": "upper end of that interval, kHz",

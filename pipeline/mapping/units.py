@@ -10,10 +10,21 @@ from pipeline.clips import SessionClips
 from pipeline.errors import InputError
 from pipeline.mapping.bands import band_columns, peak_bands
 from pipeline.mapping.cluster_bands import Members, decoding_r2, describe_cluster
-from pipeline.mapping.clusters import NONE, Clustering, PooledTuning, nearest_clusters
+from pipeline.mapping.clusters import (
+    NONE,
+    Clustering,
+    PooledTuning,
+    consensus_clusters,
+    nearest_clusters,
+    placed,
+    tuning_features,
+    unit_norm,
+)
 from pipeline.mapping.nulls import q_values
+from pipeline.seeds import numpy_generator
 
-VOTER_P_A = 0.05
+MIN_LIKENESS = 0.5  # cosine of a coupling profile and the tuning curve; below it the model has not learned the unit
+SELECTIVE_P_A = 0.05  # units with a smaller p in part A alone make the clusters, and vote for their bands
 
 
 @dataclass
@@ -110,20 +121,70 @@ def pooled_tuning(tunings: Tunings, chosen: np.ndarray, profiles: np.ndarray, *,
     return PooledTuning(response, power, lag, profiles[chosen])
 
 
-def votes(tunings: Tunings, cluster: np.ndarray, *, max_lag_s: float) -> np.ndarray:
-    """Cluster in whose held-out test each unit votes, (n_units,), -1 for none; `cluster` (n_units,) of the members.
+def whole_features(tunings: Tunings, chosen: np.ndarray, profiles: np.ndarray, *, max_lag_s: float) -> np.ndarray:
+    """`tuning_features` of the `chosen` units by all data: the relative change of rate and the lag over the session."""
+    gain = np.nan_to_num(tunings.joined("tuning_gain", part="all")[chosen])
+    return tuning_features(gain, profiles[chosen], tunings.joined("lag_s")[chosen] / max(max_lag_s, 1e-9))
 
-    All units vote that part A alone finds selective (p_a), members or not, each for the cluster that its tuning and lag
-    of part A are nearest to, the unit itself left out: where members vote must not hang on their being members, which
+
+def votes(tunings: Tunings, cluster: np.ndarray, *, max_lag_s: float) -> np.ndarray:
+    """Cluster in whose held-out test each unit votes, (n_units,), -1 for none; `cluster` (n_units,) of the units that
+    made the clusters.
+
+    All units vote that part A alone finds selective (p_a), admitted or not, each for the cluster that its tuning and
+    lag of part A are nearest to, the unit itself left out: where they vote must not hang on their being admitted, which
     part B had a part in. So part B neither brings a unit in nor, by contradicting, lets it drop out. The model has no
     say: its epoch and its family were chosen on validation blocks.
     """
-    voter = tunings.joined("p_a") <= VOTER_P_A
+    voter = tunings.joined("p_a") <= SELECTIVE_P_A
     some = voter | (cluster != NONE)
     nothing = np.zeros((len(cluster), len(tunings.centre_hz)))
     found = np.full(len(cluster), NONE)
     found[some] = nearest_clusters(pooled_tuning(tunings, some, nothing, max_lag_s=max_lag_s).features(), cluster[some])
     return np.where(voter, found, NONE)
+
+
+def assign_clusters(
+    tunings: Tunings,
+    units: pd.DataFrame,
+    profiles: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    q: float,
+    n_consensus: int,
+    max_clusters: int,
+    min_units: int,
+    max_lag_s: float,
+    seed: int,
+):
+    """Cluster the band-selective units; returns the table with `cluster`, `membership` (`likeness`) and `votes_for`
+    (`votes`), and the Clustering.
+
+    The clusters are made of those units that part A alone finds selective too: the others' curves of part A are noise,
+    which merges clusters. All selective units are then placed by their data of the whole session.
+
+    `predicted` (n_units,): whether the primary model predicts the unit better than its mean rate on the validation
+    blocks; only then, and where it resembles the unit's own tuning in part A, does its coupling profile take part.
+    """
+    chosen = (units["q_band"] <= q).to_numpy()
+    core = chosen & (tunings.joined("p_a") <= SELECTIVE_P_A)
+    alone = pooled_tuning(tunings, chosen, np.zeros_like(profiles), max_lag_s=max_lag_s).features()[:, :-1]
+    alike = np.zeros(len(units), bool)
+    alike[chosen] = (alone * unit_norm(profiles[chosen])).sum(axis=1) >= MIN_LIKENESS
+    trusted = np.where((predicted & alike)[:, None], unit_norm(profiles), 0.0)
+    clustering = consensus_clusters(
+        pooled_tuning(tunings, core, trusted, max_lag_s=max_lag_s),
+        n_draws=n_consensus,
+        max_clusters=max_clusters,
+        min_units=min_units,
+        generator=numpy_generator(seed, "clusters"),
+    )
+    made, cluster, membership = np.full(len(units), NONE), np.full(len(units), NONE), np.full(len(units), np.nan)
+    made[core] = clustering.labels
+    features = whole_features(tunings, chosen, trusted, max_lag_s=max_lag_s)
+    cluster[chosen], membership[chosen] = placed(features, made[chosen])
+    votes_for = votes(tunings, made, max_lag_s=max_lag_s)
+    return units.assign(cluster=cluster, membership=membership, votes_for=votes_for), clustering
 
 
 def tuning_curve_table(tunings: Tunings) -> pd.DataFrame:
