@@ -11,6 +11,7 @@ from pipeline.clips import SessionClips
 from pipeline.errors import InputError
 from pipeline.evaluation.candidates import (
     Candidates,
+    count_correlation,
     drift,
     fitted_ridge,
     mean_rate,
@@ -75,6 +76,8 @@ def count_predictions(training: SessionClips, held: dict[str, HeldOut]) -> Itera
     designs = [fitted_ridge(lagged), fitted_ridge(whole_design(parts))]
     yield from _chosen("ridge", ridge(designs), held)
     yield from _chosen("reduced_rank", reduced_rank(designs, noise_sd=noise_sd), held)
+    together = count_correlation(training.counts, reference=reference, noise_sd=noise_sd)
+    yield from _chosen("cca", reduced_rank(designs, noise_sd=noise_sd, correlation=together), held)
 
 
 def _chosen(name: str, candidates: Candidates, held: dict[str, HeldOut]):

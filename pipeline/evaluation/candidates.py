@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from sklearn.covariance import ledoit_wolf
 
 from pipeline.clips import SessionClips
-from pipeline.evaluation.design import Design
+from pipeline.evaluation.design import Design, thinned
 from pipeline.evaluation.features import principal_directions
 from pipeline.evaluation.glm import expected_counts, poisson_path
 from pipeline.evaluation.linear import LinearPath, rank_directions, ridge_path
@@ -74,19 +75,28 @@ def ridge(designs: list[tuple[Design, LinearPath]]) -> Candidates:
     return Candidates(n_penalties * len(designs), predict, FLOORS)
 
 
-def reduced_rank(designs: list[tuple[Design, LinearPath]], *, noise_sd: np.ndarray) -> Candidates:
-    """Reduced-rank regression on each design, for some penalties and ranks; `noise_sd` (n_units,) weighs the units."""
+def reduced_rank(
+    designs: list[tuple[Design, LinearPath]], *, noise_sd: np.ndarray, correlation: np.ndarray | None = None
+) -> Candidates:
+    """Reduced-rank regression on each design, for some penalties and ranks; `noise_sd` (n_units,) weighs the units.
+
+    With `correlation` (see `count_correlation`) errors count in uncorrelated mixtures of units instead, and what is
+    left of rank r are the r leading canonical variates (Izenman 1975): noise that units share is not fitted.
+    """
+    root, inverse_root = _roots(np.eye(len(noise_sd)) if correlation is None else correlation)
+    white, coloured = inverse_root / noise_sd[:, None], root * noise_sd
     readings, options = [], []
     for design, path in designs:
-        repeats = 1 if design.per_bin else design.n_bins
-        output_sd = np.repeat(noise_sd, repeats)
         features = design.features["train"]
         mean_x = features.mean(axis=0)
         some = features[:: max(len(features) // MOMENT_ROWS, 1)] - mean_x
         for index in range(N_RANK_PENALTIES):
-            directions = rank_directions(path=path, index=index, features=some, output_scale=output_sd, most=max(RANKS))
-            reading = path.weights[index] @ (directions / output_sd[:, None])  # (n_features, n_directions)
-            writing = (directions * output_sd[:, None]).T
+            weights = _over_units(path.weights[index], white)
+            directions = rank_directions(
+                weights=weights, residual_penalty=path.residual_penalty[index], features=some, most=max(RANKS)
+            )
+            reading = weights @ directions  # (n_features, n_directions)
+            writing = _over_units(directions.T, coloured)
             mean = path.intercepts[index] + mean_x @ path.weights[index]
             readings.append((design, reading, mean_x @ reading))
             options += [(len(readings) - 1, writing[:rank], mean) for rank in RANKS if rank <= len(writing)]
@@ -101,6 +111,19 @@ def reduced_rank(designs: list[tuple[Design, LinearPath]], *, noise_sd: np.ndarr
         return readings[which][0].per_clip(scores(split, which)[:, : len(writing)] @ writing + mean)
 
     return Candidates(len(options), predict, FLOORS, per_unit=False)
+
+
+def count_correlation(counts: np.ndarray, *, reference: np.ndarray, noise_sd: np.ndarray) -> np.ndarray:
+    """Covariance of units in one bin, in noise variances, shrunk (Ledoit & Wolf 2004), shape (n_units, n_units).
+
+    It is all but that of the noise: sound explains a few percent of counts in a bin.
+
+    counts (n_clips, n_units, n_bins; NaN = missing: taken as the mean). reference, noise_sd: mean counts in a bin and
+    their SD (n_units,).
+    """
+    counts = counts[thinned(counts.shape[0] * counts.shape[2], len(counts))]
+    scaled = ((counts - reference[:, None]) / noise_sd[:, None]).transpose(0, 2, 1).reshape(-1, len(reference))
+    return ledoit_wolf(np.nan_to_num(scaled), assume_centered=True)[0]
 
 
 def poisson(design: Design) -> Candidates:
@@ -130,6 +153,19 @@ def drifting_counts(
     weight = np.exp(-0.5 * ((at_s[:, None] - start_s) / timescale_s) ** 2)  # (n_times, n_clips)
     prior = np.exp(-4.5) * counts.shape[2]
     return (weight @ spikes + prior * reference) / (weight @ n_observed + prior)
+
+
+def _over_units(rows: np.ndarray, map_: np.ndarray) -> np.ndarray:
+    """Rows of outputs (n_rows, n_units * n), their units combined by map_ (n_units, n_units)."""
+    each = rows.reshape(len(rows), len(map_), -1)
+    return np.einsum("rub,uv->rvb", each, map_.astype(rows.dtype), optimize=True).reshape(rows.shape)
+
+
+def _roots(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Symmetric square root of a positive matrix, and its inverse."""
+    variances, basis = np.linalg.eigh(covariance)
+    variances = np.maximum(variances, 1e-6)  # a unit that was never observed has none
+    return (basis * np.sqrt(variances)) @ basis.T, (basis / np.sqrt(variances)) @ basis.T
 
 
 def fitted_ridge(design: Design) -> tuple[Design, LinearPath]:

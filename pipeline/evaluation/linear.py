@@ -55,18 +55,15 @@ def ridge_path(*, features: np.ndarray, targets: np.ndarray, penalties: np.ndarr
     return LinearPath(weights, intercepts, np.asarray(penalties), np.asarray(penalties) * scale)
 
 
-def rank_directions(
-    *, path: LinearPath, index: int, features: np.ndarray, output_scale: np.ndarray, most: int
-) -> np.ndarray:
+def rank_directions(*, weights: np.ndarray, residual_penalty: float, features: np.ndarray, most: int) -> np.ndarray:
     """Directions of the outputs that reduced-rank regression keeps, best first, shape (n_outputs, <= most).
 
-    features: centred training rows (n_rows, n_features). output_scale: shape (n_outputs,), the noise SD of each output:
-    errors count in these units. The rank-r map is `weights @ d @ d.T` in scaled outputs, d = the first r columns
-    (Izenman 1975; with the ridge penalty of `index`: Mukherjee & Zhu 2011).
+    weights: of one penalty (n_features, n_outputs), the outputs in units in which errors count alike. residual_penalty:
+    see `LinearPath`. features: centred training rows (n_rows, n_features). The rank-r map is `weights @ d @ d.T`, d =
+    the first r columns (Izenman 1975; with a ridge penalty: Mukherjee & Zhu 2011).
     """
-    weights = path.weights[index] / output_scale
     fitted = features @ weights
-    moments = fitted.T @ fitted / len(fitted) + path.residual_penalty[index] * (weights.T @ weights)
+    moments = fitted.T @ fitted / len(fitted) + residual_penalty * (weights.T @ weights)
     return np.linalg.eigh(moments)[1][:, ::-1][:, :most]
 
 

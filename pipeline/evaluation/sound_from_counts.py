@@ -20,7 +20,8 @@ def spectrogram_predictions(
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Predict held-out spectrograms from nothing, by ridge and by reduced-rank regression on counts.
 
-    Yields (baseline, {split: dB (n_clips, n_frequencies, n_frames)}).
+    Yields (baseline, {split: dB (n_clips, n_frequencies, n_frames)}). No canonical correlation analysis here: it would
+    weigh what hardly varies as much as the song, while scores are in dB2.
     """
     shape = training.spectrogram.shape[1:]
     yield "mean", {split: np.broadcast_to(p.mean_spectrogram, (len(p.clips), *shape)) for split, p in held.items()}
@@ -50,10 +51,9 @@ def spectrogram_predictions(
     directions = {}
     for index in range(max(best - N_RANK_PENALTIES + 1, 0), best + 1):
         directions[index] = rank_directions(
-            path=path,
-            index=index,
+            weights=path.weights[index],
+            residual_penalty=path.residual_penalty[index],
             features=features["train"] - mean_x,
-            output_scale=np.ones(target.shape[1], target.dtype),
             most=max(RANKS),
         )
         for rank in (r for r in RANKS if r <= directions[index].shape[1]):

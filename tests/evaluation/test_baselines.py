@@ -11,7 +11,7 @@ from pipeline.evaluation.metrics import COLUMNS, metrics_table
 
 SETTINGS = {"chunk_s": 10.0, "min_peak_db": 10.0}
 BOTH = ("audio", "neural")
-FROM_SOUND = ["psth", "level", "poisson_glm", "reduced_rank", "ridge"]
+FROM_SOUND = ["psth", "level", "poisson_glm", "ridge", "reduced_rank", "cca"]
 
 
 def scored(clips):

@@ -56,7 +56,8 @@ def test_reduced_rank_is_the_best_map_of_that_rank(data):
     features, targets = features - features.mean(axis=0), targets - targets.mean(axis=0)
     scale = np.array([1.0, 0.5, 2.0])
     path = ridge_path(features=features, targets=targets, penalties=np.array([1e-9]))
-    direction = rank_directions(path=path, index=0, features=features, output_scale=scale, most=1)
+    known = {"weights": path.weights[0] / scale, "residual_penalty": path.residual_penalty[0], "features": features}
+    direction = rank_directions(**known, most=1)
 
     def error(kept):
         fitted = features @ path.weights[0] / scale @ kept @ kept.T
@@ -67,5 +68,5 @@ def test_reduced_rank_is_the_best_map_of_that_rank(data):
     others = [error(angle / np.linalg.norm(angle)) for angle in angles]
     near = [error(v / np.linalg.norm(v)) for v in direction + 0.01 * angles]
     assert best < min(others) and best < min(near)
-    full = rank_directions(path=path, index=0, features=features, output_scale=scale, most=3)
+    full = rank_directions(**known, most=3)
     np.testing.assert_allclose(full @ full.T, np.eye(3), atol=1e-9)
