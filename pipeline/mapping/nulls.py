@@ -72,6 +72,17 @@ def correlations_at_shifts(sound: np.ndarray, response: np.ndarray) -> np.ndarra
     return fft.irfft(spectrum, n=len(sound)).T
 
 
+def products_at_lags(sounds: np.ndarray, responses: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    """sum_t sounds[t] responses[t + lag], shape (n_lags, n_sounds, n_series); zeros beyond the ends.
+
+    `sounds` (n_bins, n_sounds), `responses` (n_bins, n_series); lags in bins, of either sign.
+    """
+    n, lags = len(sounds), np.clip(lags, -len(sounds), len(sounds))
+    return np.stack(
+        [sounds[max(-lag, 0) : n - max(lag, 0)].T @ responses[max(lag, 0) : n - max(-lag, 0)] for lag in lags]
+    )
+
+
 def maximum_over_lags(values: np.ndarray, shifts: np.ndarray, lags: np.ndarray) -> np.ndarray:
     """Maximum of `values` (n_bins, n_series) over shift + lag (circular) for each of `shifts`, (n_shifts, n_series)."""
     best = np.full((len(shifts), values.shape[1]), -np.inf)

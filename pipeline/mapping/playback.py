@@ -14,7 +14,7 @@ import xarray as xr
 from scipy import fft
 
 from pipeline.audio.spectrogram_file import read_power_db
-from pipeline.mapping.nulls import linear_shift_p, without_drift
+from pipeline.mapping.nulls import linear_shift_p, products_at_lags, without_drift
 from pipeline.mapping.tuning import Selectivity, refined_lag
 from pipeline.mapping.vocal import SLOWEST_S
 
@@ -87,7 +87,7 @@ def playback_selectivity(
     shares = [max(masks[0].mean(), 1e-9), max(masks[1].mean(), 1e-9), 1.0]
     scale = sd * np.sqrt(len(firing) / max(len(firing) - 2 * reach, 1))  # (n_lags, n_bands, n_units)
     z = [
-        _at_lags(sound.bands, firing * mask[:, None], lags) / (scale * np.sqrt(share))
+        products_at_lags(sound.bands, firing * mask[:, None], lags) / (scale * np.sqrt(share))
         for mask, share in zip(masks, shares, strict=True)
     ]
     lag, lag_a = z[2].max(axis=1).argmax(axis=0), z[0].max(axis=1).argmax(axis=0)
@@ -154,12 +154,6 @@ def _products(sound: SoundSide, firing, shifts, lags) -> Iterator[np.ndarray]:
     spectrum = fft.rfft(firing.T.astype(np.float32), n=length)
     for band in sound.spectra:
         yield np.moveaxis(fft.irfft(band * spectrum, n=length)[:, at], 0, -1)
-
-
-def _at_lags(bands: np.ndarray, firing: np.ndarray, lags: np.ndarray) -> np.ndarray:
-    """The same without a shift, (n_lags, n_bands, n_units)."""
-    n = len(bands)
-    return np.stack([bands[max(-lag, 0) : n - max(lag, 0)].T @ firing[max(lag, 0) : n - max(-lag, 0)] for lag in lags])
 
 
 def block_starts(n_bins: int, *, bin_width_s: float) -> np.ndarray:

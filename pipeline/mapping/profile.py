@@ -14,7 +14,7 @@ from pipeline.mapping.nulls import without_drift
 from pipeline.mapping.responses import CallBins, Nuisance, locate_calls, smoothed
 from pipeline.mapping.tuning import MIN_SOUND_S, Selectivity, band_p, band_selectivity, bout_parts, bout_sums
 from pipeline.mapping.tuning_file import Counts, Curves, Options, tuning_dataset, untested_dataset
-from pipeline.mapping.vocal import SLOWEST_S, Modulation, vocal_modulation
+from pipeline.mapping.vocal import SLOWEST_S, Modulation, sounding_bins, vocal_modulation
 
 SMOOTHING_SD_S = 0.02
 PLAYBACK_UNITS_AT_ONCE = 16  # bounds memory: some thirty times n_bins x PLAYBACK_UNITS_AT_ONCE x 8 bytes
@@ -116,12 +116,8 @@ def profile_calls(
 
 def _placed(units: Counts, calls: pd.DataFrame, to_session) -> tuple[CallBins, np.ndarray]:
     """Calls on the grid of the counts, and whether any sounds in each bin (n_bins,)."""
-    dt = units.bin_width_s
-    envelope = np.zeros(len(units.start_s))
-    for start_s, stop_s in zip(to_session(calls["start_s"]), to_session(calls["stop_s"]), strict=True):
-        first, last = np.round((np.array([start_s, stop_s]) - units.start_s[0]) / dt).astype(int)
-        envelope[max(first, 0) : max(last, 0)] = 1
-    return locate_calls(calls, to_session=to_session, bin_start_s=units.start_s, bin_width_s=dt), envelope
+    grid = {"to_session": to_session, "bin_start_s": units.start_s, "bin_width_s": units.bin_width_s}
+    return locate_calls(calls, **grid), sounding_bins(calls, **grid)
 
 
 def _beginning_with(calls: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
@@ -170,7 +166,7 @@ def profile_playback(
     for name, side in _sides(units).items():
         p_values = {"vocal": [], "band": []}
         for draw, shift in enumerate(shifts):
-            late, sound = _rows(side, slice(len(part) - shift)), playback.sound_side(power_db[shift:], bin_width_s=dt)
+            late, sound = side.at(slice(len(part) - shift)), playback.sound_side(power_db[shift:], bin_width_s=dt)
             p_values["vocal"].append(_vocal_p(late, sound.loudness, options))
             if draw % BAND_EVERY == 0:
                 parts = [playback.playback_p(sound, firing, **shared) for firing in _firing(late)]
@@ -238,14 +234,7 @@ def profile_none(units: Counts, *, edges_hz: np.ndarray, options: Options) -> xr
 
 def _sides(units: Counts) -> dict[str, Counts]:
     """Neural sides that cannot be linked to the sound once they are shifted, by control."""
-    return {"neural_shifted": units, "time_reversed": _rows(units, slice(None, None, -1))}
-
-
-def _rows(units: Counts, rows: slice) -> Counts:
-    regressors = units.regressors.at(rows) if units.regressors else None
-    return replace(
-        units, counts=units.counts[rows], valid=units.valid[rows], start_s=units.start_s[rows], regressors=regressors
-    )
+    return {"neural_shifted": units, "time_reversed": units.at(slice(None, None, -1))}
 
 
 def _vocal_p(units: Counts, envelope: np.ndarray, options: Options) -> np.ndarray:
@@ -254,7 +243,7 @@ def _vocal_p(units: Counts, envelope: np.ndarray, options: Options) -> np.ndarra
     The test of the true pairing from drift removal on, on what the two have in common; with surrogates of the first
     stage, since a share at 5 % needs no small p.
     """
-    return _modulation(_rows(units, slice(len(envelope))), envelope, options, n_surrogates=options.n_surrogates).p
+    return _modulation(units.at(slice(len(envelope))), envelope, options, n_surrogates=options.n_surrogates).p
 
 
 def _modulation(units: Counts, envelope: np.ndarray, options: Options, *, n_surrogates: int) -> Modulation:
@@ -264,7 +253,7 @@ def _modulation(units: Counts, envelope: np.ndarray, options: Options, *, n_surr
         nan = np.full(len(units.unit_ids), np.nan)
         return Modulation(nan, np.nan, nan, np.zeros(len(nan), int))
     rows = slice(covered[0], covered[-1] + 1)
-    units = _rows(units, rows)
+    units = units.at(rows)
     return vocal_modulation(
         envelope[rows],
         units.counts,

@@ -23,6 +23,7 @@ from pipeline.mapping.joining import (
     with_spaces,
 )
 from pipeline.mapping.latents import Embedded
+from pipeline.mapping.songs import session_permutation, song_headline, song_note, song_summary
 from pipeline.mapping.summary import covariate_notes, summarise
 from pipeline.mapping.tables import TABLES, write_tables
 from pipeline.mapping.units import Tunings, assign_clusters, cluster_table, tuning_curve_table, unit_table
@@ -69,6 +70,9 @@ def map_run(
     tables["controls"] = controls_table(tuned)
     trust = "low" if tables["controls"]["trust"].eq("low").any() else "ok"
     assigned = unit_table(tuned, q=q)
+    followed = {name: one["song_gain"] for name, one in tuned.sessions.items() if "song_gain" in one}
+    songs = session_permutation(followed, generator=numpy_generator(seed, "songs"))
+    assigned["own_song_rank"] = assigned["unit_id"].map(songs.rank.droplevel("session"))
     tables["coupling"], profiles, changes = coupling_table(tuned, chosen, sessions, n_draws=n_bootstrap, seed=seed)
     if primary is not None:
         kl_nat = kl_of_latents(scores, primary, len(embedded[0].columns))
@@ -116,7 +120,9 @@ def map_run(
 
     described, baseline = primary_summary(primary, tables["model_comparison"], averaged)
     summary = summarise(tables, primary=described, best_baseline=baseline, q=q, p_one_cluster=clustering.p_one_cluster)
-    summary["notes"] += covariate_notes(tuned.covariates)
+    summary["session_permutation"] = permuted = song_summary(songs, subjects)
+    summary["headlines"] += song_headline(permuted)
+    summary["notes"] += [song_note(permuted), *covariate_notes(tuned.covariates)]
     summary["advice"] = advice(averaged, tables["model_comparison"], primary)
     write_tables(tables, out_dir)
     with written_whole(Path(out_dir) / "summary.json") as partial:

@@ -51,6 +51,9 @@ TABLES = {
         "q_band": _Q,
         "p_floor": "smallest p_band that the number of surrogates allows",
         "p_floor_vocal": "smallest p_vocal that the number of surrogates allows",
+        "own_song_rank": "share of the comparable sessions' songs that the unit follows less than that of its own "
+        "session (deviance gain of vocal modulation, songs moved to begin alike); 0.5 by chance; the test is over all "
+        "units and sessions (summary.json: session_permutation); empty with fewer than 5 comparable sessions",
         "votes_for": "cluster in whose held-out test the unit votes: it is selective by part A alone (p <= 0.05), and "
         "of all clusters its tuning and lag in part A are most like those of this one's other units; -1: none",
         "split_half_r": "correlation of the tuning curves of training (A) and held-out blocks (B)",

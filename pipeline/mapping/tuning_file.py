@@ -69,6 +69,13 @@ class Counts:
         regressors = Regressors.of(covariates, start_s=self.start_s)
         return replace(self, valid=self.valid & regressors.known[:, None], regressors=regressors)
 
+    def at(self, bins: slice) -> "Counts":
+        """The same in some of the bins."""
+        regressors = self.regressors.at(bins) if self.regressors else None
+        return replace(
+            self, counts=self.counts[bins], valid=self.valid[bins], start_s=self.start_s[bins], regressors=regressors
+        )
+
     def scale(self, mean_count: np.ndarray) -> np.ndarray:
         """What a response (n_units,) is read relative to: the mean count, or the SD that traces are in."""
         return mean_count if self.kind == "spikes" else np.ones_like(mean_count)

@@ -5,6 +5,7 @@ from pipeline.covariates import read_covariates
 from pipeline.mapping.bands import band_grid_hz
 from pipeline.mapping.playback import band_power_on_bins
 from pipeline.mapping.profile import profile_calls, profile_none, profile_playback
+from pipeline.mapping.songs import followed_songs
 from pipeline.mapping.tuning_file import Counts, Options
 from pipeline.sessions import find_session
 from pipeline.storage import read_dataset, read_table, write_dataset
@@ -20,7 +21,13 @@ def add_arguments(parser):
     parser.add_argument("--counts", required=True, help="counts.nc of the session")
     parser.add_argument("--units", required=True, help="units.parquet of the session")
     parser.add_argument("--clips", required=True, help="clips.nc of the session, for its split")
-    parser.add_argument("--other", nargs="?", help="calls.parquet of another session, for a control")
+    parser.add_argument(
+        "--others",
+        nargs="*",
+        default=[],
+        metavar="SESSION=FILE",
+        help="calls.parquet of comparable sessions; the first one's song is also a control",
+    )
     parser.add_argument("--covariates", nargs="?", help="covariates.nc of the session, to be partialled out")
     parser.add_argument("--out", required=True, help="tuning.nc to write")
 
@@ -59,8 +66,11 @@ def run(args, config):
         if spectrogram.sizes["time"] == 0 or not units.unit_ids:
             tuning = profile_none(units, **common)
         elif len(calls) and config.clips.mode != "continuous":
-            other = read_table(args.other) if args.other else None
-            tuning = profile_calls(units, calls, to_session=clock.to_session, other=other, **splits, **common)
+            others = {name: read_table(file) for name, file in (item.split("=", 1) for item in args.others)}
+            clocked = {"to_session": clock.to_session, "options": options}
+            other = next(iter(others.values()), None)
+            tuning = profile_calls(units, calls, other=other, edges_hz=edges_hz, **clocked, **splits)
+            tuning["song_gain"] = followed_songs(units, {session.name: calls} | others, **clocked)
         else:
             power_db = band_power_on_bins(
                 spectrogram,

@@ -8,6 +8,7 @@ from pathlib import Path
 REPOSITORY = Path(workflow.basedir).resolve()
 sys.path.insert(0, str(REPOSITORY))  # a checkout works without being installed
 
+from pipeline.comparable import compared_sessions
 from pipeline.config_file import load_config, subtree
 from pipeline.errors import InputError
 from pipeline.mapping.tables import TABLES
@@ -110,12 +111,10 @@ def row(*columns: str):
     return lambda wildcards: [str(getattr(sessions[wildcards.session], column)) for column in columns]
 
 
-def calls_of_another(wildcards) -> list[str]:
-    """Calls of the session with sound that follows in the sheet, round its end; none where there is no other."""
-    names = list(sessions)
-    place = names.index(wildcards.session)
-    following = [name for name in names[place + 1 :] + names[:place] if sessions[name].has_audio]
-    return [f"results/prepared/{name}/calls.parquet" for name in following[:1]]
+def others(wildcards) -> dict[str, str]:
+    """Calls of the sessions whose songs the session's units are compared with, by session."""
+    names = compared_sessions(list(sessions.values()), wildcards.session)
+    return {name: f"results/prepared/{name}/calls.parquet" for name in names}
 
 
 def clock_of_labels(wildcards) -> list[str]:

@@ -200,7 +200,7 @@ rule tune:
         counts="results/prepared/{session}/counts.nc",
         units="results/prepared/{session}/units.parquet",
         clips="results/prepared/{session}/clips.nc",
-        other=calls_of_another,
+        others=lambda wildcards: list(others(wildcards).values()),
         covariates=covariates_of,
     output:
         "results/prepared/{session}/tuning.nc",
@@ -217,8 +217,9 @@ rule tune:
     params:
         settings=choices("tune"),
         code=code("tune"),
+        others=lambda wildcards: [f"{name}={path}" for name, path in others(wildcards).items()],
     shell:
         "duet tune --config {params.settings:q} --sheet {input.sheet:q} --session {wildcards.session:q} "
         "--spectrogram {input.spectrogram:q} --calls {input.calls:q} --counts {input.counts:q} "
-        "--units {input.units:q} --clips {input.clips:q} --other {input.other:q} "
+        "--units {input.units:q} --clips {input.clips:q} --others {params.others:q} "
         "--covariates {input.covariates:q} --out {output:q} > {log:q} 2>&1 || shown {log:q}"
