@@ -8,6 +8,7 @@ from scipy import stats
 
 from pipeline.evaluation.scores import Ratio
 from pipeline.evaluation.synergy import sign_test_p
+from pipeline.mapping.likelihoods import PREFIX, Measure, likelihood_rival
 from pipeline.mapping.measures import BETTER, NEURAL_METRICS, SIGNED, ranked
 
 MEAN_SEED = -1  # marks rows that average over seeds
@@ -28,7 +29,7 @@ class Primary:
 def pooled_scores(metrics: pd.DataFrame) -> pd.DataFrame:
     """Scores over all sessions, one row an objective, latent size, seed, split, target, given and metric.
 
-    Sessions are joined by their blocks. Columns: those keys, `unit`, `n`, `score` (Ratio).
+    Sessions are joined by their blocks. Columns: those keys, `unit`, `n`, `score` (Ratio), `ess` (mean over clips).
     """
     keys = ["objective", "latent_dim", "seed", "split", "target", "given", "metric", "unit"]
     whole = metrics[metrics["unit_id"].eq("") & metrics["split"].isin(["validation", "test"])]
@@ -36,8 +37,9 @@ def pooled_scores(metrics: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, group in whole.sort_values("session").groupby(keys, sort=True):
         blocks = [np.concatenate([np.asarray(b, float) for b in group[c]]) for c in ("block_sums", "block_weights")]
-        rows.append([*key, int(group["n"].sum()), Ratio(*blocks, int(group["n"].sum()))])
-    return pd.DataFrame(rows, columns=[*keys, "n", "score"])
+        n = int(group["n"].sum())
+        rows.append([*key, n, Ratio(*blocks, n), float(np.average(group["ess"], weights=group["n"]))])
+    return pd.DataFrame(rows, columns=[*keys, "n", "score", "ess"])
 
 
 def over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
@@ -50,8 +52,8 @@ def over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
             mean = Ratio(np.mean([score.numerator for score in group["score"]], axis=0), first.denominator, first.n)
         else:  # a seed that lacks a session: without blocks in common there is no error over them
             mean = Ratio(np.array([np.mean([score.value for score in group["score"]])]), np.ones(1), first.n)
-        rows.append([*key, first.n, mean, sorted(group["seed"])])
-    return pd.DataFrame(rows, columns=[*keys, "n", "score", "seeds"])
+        rows.append([*key, first.n, mean, group["ess"].mean(), sorted(group["seed"])])
+    return pd.DataFrame(rows, columns=[*keys, "n", "score", "ess", "seeds"])
 
 
 def choose_primary(averaged: pd.DataFrame) -> Primary | None:
@@ -85,6 +87,10 @@ def comparison_table(metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]
         key: [float(score.value) for score in group["score"]]
         for key, group in scores.groupby(["objective", "latent_dim", *kinds])
     }
+    known = {
+        (seed, split): {Measure.of(row): row.score for row in group.itertuples()}
+        for (seed, split), group in pd.concat([scores, averaged.assign(seed=MEAN_SEED)]).groupby(["seed", "split"])
+    }
     rows = []
     everything = [
         *((row, MEAN_SEED, len(row.seeds)) for row in averaged.itertuples()),
@@ -94,6 +100,8 @@ def comparison_table(metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]
         kind = [getattr(row, name) for name in kinds]
         name = best.get((row.metric, row.target, row.given), "")
         rival = rivals.get((name, *kind))
+        if rival is None:
+            name, rival = likelihood_rival(Measure.of(row), known[seed, row.split])
         delta, delta_se = (np.nan, np.nan) if rival is None else paired(row.score, rival)
         is_mean = seed == MEAN_SEED
         seeds = over_seeds_interval(of_seeds[row.objective, row.latent_dim, *kind] if is_mean else [])
@@ -105,6 +113,7 @@ def comparison_table(metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]
                 **{name: getattr(row, name) for name in ("split", "target", "given", "metric")},
                 "value": float(row.score.value),
                 "se": float(row.score.se),
+                "ess": row.ess,
                 "seeds_low": seeds[0],
                 "seeds_high": seeds[1],
                 "n": row.n,
@@ -118,6 +127,22 @@ def comparison_table(metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]
             }
         )
     return (ranked(pd.DataFrame(rows)) if rows else pd.DataFrame()), averaged
+
+
+def likelihood_table(metrics: pd.DataFrame) -> pd.DataFrame:
+    """The `log_likelihood` table: a row a model, seed, session, split and measure, and its difference to its rival."""
+    rows = metrics[metrics["metric"].str.startswith(PREFIX) & metrics["unit_id"].eq("")]
+    rows = rows.assign(baseline="", delta=np.nan, delta_se=np.nan).reset_index(drop=True)
+    for _, group in rows.groupby(["seed", "session", "split"]):
+        known = {
+            Measure.of(row): Ratio(np.asarray(row.block_sums, float), np.asarray(row.block_weights, float), row.n)
+            for row in group.itertuples()
+        }
+        for index, (measure, score) in zip(group.index, known.items(), strict=True):
+            name, rival = likelihood_rival(measure, known)
+            if rival is not None:
+                rows.loc[index, ["baseline", "delta", "delta_se"]] = name, *paired(score, rival)
+    return rows
 
 
 def over_seeds_interval(values: list[float]) -> tuple[float, float]:

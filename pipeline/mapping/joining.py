@@ -6,7 +6,7 @@ import pandas as pd
 from pipeline.clips import SessionClips
 from pipeline.evaluation.factorisation import audio_shares, spaces
 from pipeline.mapping.bands import overlap
-from pipeline.mapping.choice import Primary, best_baselines, comparison_table, unit_bits
+from pipeline.mapping.choice import Primary, best_baselines, comparison_table, likelihood_table, unit_bits
 from pipeline.mapping.controls import pooled_controls
 from pipeline.mapping.coupling import LatentChanges, held_out_p, model_coupling, pooled_coupling
 from pipeline.mapping.latent_effects import ablate, latent_bands, latent_units
@@ -76,8 +76,7 @@ def coupling_table(
 def model_tables(metrics: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
     """`model_comparison` and `log_likelihood`, and the scores averaged over seeds."""
     comparison, averaged = comparison_table(metrics)
-    likelihood = metrics[metrics["metric"].str.startswith("log_likelihood") & metrics["unit_id"].eq("")]
-    return {"model_comparison": comparison, "log_likelihood": likelihood}, averaged
+    return {"model_comparison": comparison, "log_likelihood": likelihood_table(metrics)}, averaged
 
 
 def primary_summary(primary: Primary | None, comparison: pd.DataFrame, averaged: pd.DataFrame):

@@ -12,6 +12,12 @@ _P = "p value, (1 + surrogates that reach it) / (1 + surrogates)"
 _Q = "Benjamini-Hochberg q value; family: all tested rows of this table"
 _LATENT = "number of the latent, from 0, in the model of the first seed"
 _REPORTED_AS = "dimension (the latent repeats over seeds) or subspace (it does not: this row is no result on its own)"
+_ESS = "effective sample size of the importance weights behind a log-likelihood"
+_RIVALS = "own marginal (of conditional and predictive: the model's marginal of the target, inferred from itself; the "
+_RIVALS += (
+    "difference is what the given tell) or unimodal (of a joint, and of a marginal inferred from its own target: "
+)
+_RIVALS += "that family's marginals, summed; the difference is what learning together gains)"
 
 TABLES = {
     "units": {
@@ -222,9 +228,12 @@ TABLES = {
         "conditional: joint of target and given less the given's own; predictive: log mean of p(target|z) over "
         "q(z|given); synergy: the marginal of the target, one of the given, drawn from q(z|given) less that drawn from "
         "q(z|target), on the same clips",
-        "value": "estimate, nats a clip",
+        "value": "estimate, nats a clip; marginal, joint, predictive: too low on average, more so the smaller ess is",
         "se": "standard error over blocks",
-        "ess": "effective sample size of the importance weights",
+        "ess": f"{_ESS}, mean over clips",
+        "baseline": f"what it is held against, on the same clips: {_RIVALS}; empty: nothing of the kind",
+        "delta": "value minus that one's, nats a clip; unsure where the ess of either is near 1",
+        "delta_se": "standard error of the difference over blocks, paired",
         "n": "clips",
         "unit": "unit of the value",
     },
@@ -249,14 +258,15 @@ TABLES = {
         "each serves one",
         "value": "score over all sessions",
         "se": "standard error over blocks",
+        "ess": f"{_ESS}, mean over clips and seeds; empty for what is not sampled so",
         "seeds_low": "lower end of the 95 % interval over seeds (Student's t)",
         "seeds_high": "upper end of that interval",
         "rank": "place of the family in this measure, 1 the best; empty for single seeds and baselines",
         "n": "clips (joint_coherence of the prior: draws)",
         "unit": "unit of the value",
         "p": "of synergies: sign test over blocks",
-        "baseline": "the baseline that does best on the validation blocks",
-        "delta": "value minus that baseline's",
+        "baseline": f"the baseline that does best on the validation blocks; of log-likelihoods: {_RIVALS}",
+        "delta": "value minus that one's",
         "delta_se": "standard error of the difference over blocks, paired",
         "delta_low": "lower end of its 95 % interval",
         "delta_high": "upper end of its 95 % interval",
