@@ -13,11 +13,11 @@ _Q = "Benjamini-Hochberg q value; family: all tested rows of this table"
 _LATENT = "number of the latent, from 0, in the model of the first seed"
 _REPORTED_AS = "dimension (the latent repeats over seeds) or subspace (it does not: this row is no result on its own)"
 _ESS = "effective sample size of the importance weights behind a log-likelihood"
-_RIVALS = "own marginal (of conditional and predictive: the model's marginal of the target, inferred from itself; the "
-_RIVALS += (
-    "difference is what the given tell) or unimodal (of a joint, and of a marginal inferred from its own target: "
+_RIVALS = (
+    "own marginal (of conditional and predictive: the model's marginal of the target, inferred from itself; the "
+    "difference is what the given tell) or unimodal (of a joint, and of a marginal inferred from its own target: that "
+    "family's marginals, summed; the difference is what learning together gains)"
 )
-_RIVALS += "that family's marginals, summed; the difference is what learning together gains)"
 
 TABLES = {
     "units": {
