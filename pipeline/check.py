@@ -59,6 +59,7 @@ def table_of(reports: list[SessionReport], config: Config) -> pd.DataFrame:
                 "drift_ppm": clock.drift_ppm if clock else np.nan,
                 "residual_ms": clock.residual_s * 1e3 if clock else np.nan,
                 "overlap_min": report.overlap_s / 60,
+                "song_s": report.song_s if config.clips.mode != "continuous" else np.nan,
                 "smallest_gain": report.smallest_gain if config.clips.mode != "continuous" else np.nan,
                 "clips_at_most": size.n_clips,
                 "prepare_min": sum(size.prepare_s.values()) / 60,

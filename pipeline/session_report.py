@@ -14,6 +14,7 @@ from pipeline.clipping.windows import windows_over
 from pipeline.clock import Clock
 from pipeline.config import Config
 from pipeline.errors import InputError, InputErrors
+from pipeline.intervals import joined
 from pipeline.mapping.power import SONG_SHARE, smallest_gain
 from pipeline.neural.covariates import check_covariates
 from pipeline.neural.recording import Choice, UnitsHeader, count_channels, read_header
@@ -34,6 +35,7 @@ class SessionReport:
     clock: Clock | None = None
     problems: list[InputError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    annotated_s: tuple[np.ndarray, np.ndarray] | None = None  # starts and stops of the lab's own calls, audio clock
 
     @property
     def audio_s(self) -> np.ndarray | None:
@@ -54,7 +56,20 @@ class SessionReport:
         """How long there are both sound and spikes; NaN where that cannot be told."""
         if self.audio_s is None or self.units is None:
             return np.nan
-        return max(min(self.audio_s[1], self.units.stop_s) - max(self.audio_s[0], self.units.start_s), 0.0)
+        return max(float(np.diff(self._both_s)[0]), 0.0)
+
+    @property
+    def _both_s(self) -> np.ndarray:
+        """From when to when there are both sound and spikes, session seconds; the stop lies first where never."""
+        return np.array([max(self.audio_s[0], self.units.start_s), min(self.audio_s[1], self.units.stop_s)])
+
+    @property
+    def song_s(self) -> float:
+        """How long calls sound while there are spikes: as annotated, or as if they filled `SONG_SHARE` of the time."""
+        if self.annotated_s is None or not self.overlap_s > 0:
+            return SONG_SHARE * self.overlap_s
+        calls_s = np.clip(self.clock.to_session(np.stack(joined(*self.annotated_s, tolerance_s=0.0))), *self._both_s)
+        return float((calls_s[1] - calls_s[0]).sum())
 
     @property
     def smallest_gain(self) -> float:
@@ -63,7 +78,7 @@ class SessionReport:
             return np.nan
         observed_s = self.units.stop_s - self.units.start_s
         rate_hz = self.units.n_spikes / self.units.n_units / max(observed_s, 1e-9)
-        return smallest_gain(rate_hz=rate_hz, song_s=SONG_SHARE * self.overlap_s)
+        return smallest_gain(rate_hz=rate_hz, song_s=self.song_s)
 
     @property
     def analysed_s(self) -> np.ndarray | None:
@@ -96,7 +111,7 @@ def look_at(session: Session, config: Config) -> SessionReport:
         report.clock = attempt(lambda: read_clock(session, max_residual_s=config.neural.max_residual_s))
     known = not session.annotated_on_nwb_clock or report.clock is not None
     if report.recording and session.annotations and known and "annotations" not in absent:
-        attempt(
+        annotated = attempt(
             lambda: read_annotations(
                 session.annotations,
                 audio_start_s=report.recording.start_s,
@@ -104,6 +119,7 @@ def look_at(session: Session, config: Config) -> SessionReport:
                 clock=report.clock if session.annotated_on_nwb_clock else None,
             )
         )
+        report.annotated_s = annotated and annotated[:2]
     if session.covariates and not absent & {"covariates", "nwb"}:
         span_s = report.analysed_s if report.clock else None
         attempt(lambda: check_covariates(session.covariates, session.nwb, span_s=span_s))

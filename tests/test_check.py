@@ -217,3 +217,31 @@ def test_spikes_and_traces_in_one_sheet_are_told_before_training(folder):
     problems = check_sheet(sheet_of(folder, *rows), config_of())[1]
     (problem,) = [str(p) for p in problems if "spikes, others traces" in str(p)]
     assert "spikes: spikes, traces: traces" in problem
+
+
+def test_the_song_is_as_annotated_and_else_a_share_of_the_time(folder, capsys):
+    # Two calls of 100 ms overlap by half; one starts before the units are observed: 150 + 50 ms of song with spikes.
+    (folder / "calls.csv").write_text("start_s,stop_s\n0.45,0.6\n0.9,1\n0.95,1.05\n")
+    write_nwb(folder / "b.nwb", [np.linspace(10.55, 13, 246)])  # 100 Hz
+    sheet = sheet_of(folder, "told\tanna\ta.wav\tb.nwb\t10\tcalls.csv", "guessed\tanna\ta.wav\tb.nwb\t10")
+    config = load_config({"clips": {"split": {"guard_s": 0.05}}})
+    reports, _ = check_sheet(sheet, config)
+    table = table_of(reports, config).set_index("session")
+    assert table["song_s"].to_dict() == {"told": pytest.approx(0.2), "guessed": pytest.approx(0.1 * 2.45)}
+    rate_hz = 246 / 2.45
+    assert table.loc["told", "smallest_gain"] == pytest.approx(1 + 24 / np.sqrt(rate_hz * 0.2))
+    assert table.loc["guessed", "smallest_gain"] == pytest.approx(1 + 24 / np.sqrt(rate_hz * 0.245))
+    main(["check", "--sheet", str(sheet), "--config", '{"clips": {"split": {"guard_s": 0.05}}}'])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "as annotated (told); as if calls filled 10% of the time (guessed)" in shown
+
+
+def test_annotated_calls_lie_among_the_spikes_by_the_clock(folder):
+    (folder / "calls.csv").write_text("start_s,stop_s\n2.8,3\n")
+    write_nwb(folder / "b.nwb", [np.linspace(10, 12.9, 100)])
+    config = load_config({})
+    (report,), _ = check_sheet(sheet_of(folder, "s1\tanna\ta.wav\tb.nwb\tgood.csv\tcalls.csv"), config)
+    assert report.song_s == pytest.approx(12.9 - 10 - 2.8 * (1 + 50e-6), abs=1e-5)
+    (folder / "calls.csv").write_text("start_s,stop_s\n")
+    (report,), _ = check_sheet(folder / "sessions.tsv", config)
+    assert report.song_s == 0 and report.smallest_gain == np.inf

@@ -3,7 +3,7 @@
 import numpy as np
 
 HALF_FOUND = 24.0  # (gain - 1) sqrt(spikes expected in song) of units half of which pass; benchmarks/recovery.py
-SONG_SHARE = 0.1  # of a recording, where nothing is known of the calls
+SONG_SHARE = 0.1  # of a recording, where no annotations tell of the calls
 
 
 def smallest_gain(*, rate_hz: float, song_s: float) -> float:

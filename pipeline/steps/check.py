@@ -2,12 +2,14 @@
 
 import sys
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.check import check_sheet, cost_of_run, table_of
 from pipeline.errors import InputErrors
 from pipeline.mapping.power import SONG_SHARE
+from pipeline.session_report import SessionReport
 from pipeline.storage import write_table
 
 SETTINGS = ("audio", "neural", "extra", "clips", "models", "training", "evaluation", "seed")
@@ -42,14 +44,26 @@ def run(args, config):
         if config.clips.mode != "continuous":
             console.print("That is as if the animals called all the time; clips lie in bouts alone.", highlight=False)
             console.print(
-                "Smallest gain: a unit that fires so much more in its band has an even chance to be found, "
-                f"if calls fill {SONG_SHARE:.0%} of the time.",
+                "Smallest gain: a unit that fires so much more in its band has an even chance to be found, by the "
+                f"seconds of song: {_song(reports)}.",
+                markup=False,
                 highlight=False,
             )
     if args.out:
         write_table(table, args.out)
     if problems:
         raise InputErrors(problems)
+
+
+def _song(reports: list[SessionReport]) -> str:
+    """Where each session's seconds of song come from."""
+    sources = {"as annotated": [], f"as if calls filled {SONG_SHARE:.0%} of the time": []}
+    annotated, assumed = sources.values()
+    for report in reports:
+        if np.isfinite(report.song_s):
+            (assumed if report.annotated_s is None else annotated).append(report.session.name)
+    told = [f"{how} ({', '.join(names)})" for how, names in sources.items() if names]
+    return "; ".join(told) or "no session has both sound and spikes on one clock"
 
 
 def _cell(value: object) -> str:
