@@ -1,4 +1,4 @@
-"""Band selectivity for sounds that are no calls (playback, continuous sound): lagged correlation with band power.
+"""Band selectivity for sounds that are no calls (continuous sound): lagged correlation with band power.
 
 The null is the linear shift (Harris 2021): the middle of the recording of spikes slides along the whole recording of
 sound, both without slow drift. Overall loudness is removed from every band, so that a unit that answers to any sound
@@ -139,8 +139,13 @@ def _statistics(sound, firing, shifts, reach: int, lags) -> tuple[np.ndarray, np
     return largest, np.stack(sds, axis=1)
 
 
+def silent_units(sound: SoundSide, firing: np.ndarray) -> np.ndarray:
+    """Units (n_units,) that cannot be tested: they or the sound are silent."""
+    return ~firing.any(axis=0) | ~sound.bands.any()
+
+
 def _silent(statistics, sound, firing):
-    return ~firing.any(axis=0) | (len(statistics) // 2 < 19) | ~sound.bands.any()
+    return silent_units(sound, firing) | (len(statistics) // 2 < 19)
 
 
 def _p(statistics, sound, firing):

@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 from scipy.ndimage import maximum_filter1d
 
-from pipeline.mapping import playback
+from pipeline.mapping import playback, pseudosessions
 from pipeline.mapping.controls import BAND_EVERY, control_shifts
 from pipeline.mapping.nulls import without_drift
 from pipeline.mapping.responses import CallBins, Nuisance, locate_calls, smoothed
@@ -140,9 +140,21 @@ def _near(located: CallBins, n_bins: int, *, margin: int) -> tuple[np.ndarray, C
 
 
 def profile_playback(
-    units: Counts, power_db: np.ndarray, *, clip_start_s, clip_split, clip_duration_s, edges_hz: np.ndarray, options
+    units: Counts,
+    power_db: np.ndarray,
+    *,
+    clip_start_s,
+    clip_split,
+    clip_duration_s,
+    edges_hz: np.ndarray,
+    options: Options,
+    presented: pd.DataFrame | None = None,
 ) -> xr.Dataset:
-    """The same for sounds that are no calls, from `power_db` (n_bins, n_bands; NaN: no sound)."""
+    """The same for sounds that are no calls, from `power_db` (n_bins, n_bands; NaN: no sound).
+
+    `presented`: start_s, stop_s (session s) and label of an experimenter's presentations; the null is then another
+    order of them.
+    """
     dt = units.bin_width_s
     sound = playback.sound_side(power_db, bin_width_s=dt)
     modulation = _modulation(units, sound.loudness, options, n_surrogates=options.n_surrogates_fine)
@@ -155,9 +167,21 @@ def profile_playback(
     part = _part_of_bins(units.start_s, clip_start_s, role, clip_duration_s=clip_duration_s)
     lags = options.lags(dt, step_s=LAG_STEP_S)
     shared = {"lags": lags, "bin_width_s": dt}
+    drawn = {"lags": lags, "n_surrogates": options.n_surrogates, "generator": options.generator("presentations")}
+    slots, method, why = None, "playback", ""
+    if presented is not None:
+        times = (presented[name].to_numpy(float) for name in ("start_s", "stop_s"))
+        labels = presented["label"].to_numpy(str)
+        slots, why = pseudosessions.find_slots(*times, labels, part=part, begin_s=units.start_s[0], bin_width_s=dt)
+        method, why = ("presentations", "") if slots else (method, f"; no other order of the presentations: {why}")
     found, responses = [], []
     for firing in _firing(units):
-        one = playback.playback_selectivity(sound, firing, part, **shared)
+        if slots:
+            one = pseudosessions.presented_selectivity(
+                sound, firing, slots, part, n_surrogates_fine=options.n_surrogates_fine, **drawn
+            )
+        else:
+            one = playback.playback_selectivity(sound, firing, part, **shared)
         sums = [playback.block_sums(sound, firing, lag=lag, bin_width_s=dt) for lag in (one.lag_a, one.lag)]
         found.append(one)
         responses.append(sums)
@@ -169,7 +193,12 @@ def profile_playback(
             late, sound = side.at(slice(len(part) - shift)), playback.sound_side(power_db[shift:], bin_width_s=dt)
             p_values["vocal"].append(_vocal_p(late, sound.loudness, options))
             if draw % BAND_EVERY == 0:
-                parts = [playback.playback_p(sound, firing, **shared) for firing in _firing(late)]
+                parts = [
+                    pseudosessions.presented_p(sound, firing, slots.moved(shift, len(sound.bands)), **drawn)
+                    if slots
+                    else playback.playback_p(sound, firing, **shared)
+                    for firing in _firing(late)
+                ]
                 p_values["band"].append(np.concatenate(parts))
         for level, draws in p_values.items():
             controlled[level][name] = draws
@@ -185,7 +214,7 @@ def profile_playback(
         {"bout": np.arange(len(starts)), "start_s": units.start_s[starts], "stop_s": units.start_s[starts] + size * dt}
     ).assign(part=part[middle])
     tested = np.ones(len(edges_hz) - 1, bool)
-    return tuning_dataset(
+    tuning = tuning_dataset(
         units,
         modulation=modulation,
         found=Selectivity.joined(found),
@@ -196,8 +225,10 @@ def profile_playback(
         edges_hz=edges_hz,
         options=options,
         n_calls=0,
-        method="playback",
+        method=method,
     )
+    tuning.attrs["null_band"] += why
+    return tuning
 
 
 def _firing(units: Counts) -> Iterator[np.ndarray]:

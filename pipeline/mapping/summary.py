@@ -4,10 +4,13 @@ import math
 
 import pandas as pd
 
+from pipeline.mapping.names import readable
+
 NOTES = (
     "Vocal modulation: circular shift of at least 5 s, cosines of period >= 60 s removed from both sides.",
     "Band selectivity: calls' contours swapped within bouts and time-warped; bout means, onset/offset response, level "
-    "and duration removed. Without calls: linear shift, p = m / (N + 1), slow drift and loudness removed.",
+    "and duration removed. Continuous sound: the presentations (annotations in the sheet) in other orders, "
+    "or without them linear shift, p = m / (N + 1); slow drift and loudness removed.",
     "q values: Benjamini-Hochberg within each table.",
     "Part A: training blocks. Part B: validation and test blocks.",
     "Units are admitted to clusters by their q over the whole session (A and B). Which clusters there are, and how "
@@ -140,7 +143,7 @@ def _headlines(counts, assigned, bands, controls, *, primary, best_baseline, bea
     if best_baseline is not None and beats is not None:
         verdict = "better than" if beats else "not better than"
         lines.append(
-            f"That is {verdict} the best baseline, {best_baseline['objective'].removeprefix('baseline:')} "
+            f"That is {verdict} the best baseline, {readable(best_baseline['objective'])} "
             f"(difference {_signed(best_baseline['delta'])}, 95 % interval "
             f"{_signed(best_baseline['delta_low'])} to {_signed(best_baseline['delta_high'])})."
         )

@@ -105,7 +105,7 @@ def band_selectivity(
         (observed, drawn), (wide, drawn_wide) = _scores(sums, bands, response, widths)
         p_a = first_stage(wide[0], drawn_wide[:, 0], wide_tested_a).p
         first = first_stage(wide[1], drawn_wide[:, 1], wide_tested)
-        read, scale_b = _described(observed, drawn, tested, lags)
+        read, scale_b = described(observed, drawn, tested, lags)
         p, p_floor = first.p, np.full(len(first.p), 1 / (1 + n_surrogates))
         fine = (p <= FINE_STAGE_P) & (n_surrogates_fine > 0)
         again, z_b = np.flatnonzero(fine), np.empty((n_surrogates_fine, 0, len(tested)), np.float16)
@@ -174,9 +174,11 @@ def _scores(sums: BandSums, bands: np.ndarray, response: np.ndarray, widths: tup
     return (single, drawn), (wide, drawn_wide)
 
 
-def _described(
+def described(
     observed: np.ndarray, drawn: np.ndarray, tested: np.ndarray, lags: np.ndarray
 ) -> tuple[dict[str, np.ndarray], ScaleB]:
+    """lag, lag_a, z and surrogate_z_b of a Selectivity, and how part B was scaled, from scores as they were (n_parts,
+    n_bands, n_lags, n_units) and of surrogates, one more axis in front; `tested` (n_bands,), others are NaN."""
     mean, sd = mean_and_sd(drawn)
     z = np.where(tested[:, None, None], (observed - mean) / sd, np.nan)
     lag, lag_a = _best_lag(z[2]), _best_lag(z[0])

@@ -19,6 +19,8 @@ PART_NAMES = np.array(["A", "B", "guard"])
 NULLS = {
     "calls": "calls' contours swapped within bouts, time-warped; bout means, onset/offset, level, duration removed",
     "playback": "linear shift, p = m / (N + 1); slow drift and overall loudness removed",
+    "presentations": "the presentations in other orders, each with a sound of its length and part; slow drift and "
+    "overall loudness removed",
     "none": "not tested",
 }
 NULL_VOCAL = "circular shift of at least 5 s; cosines of period >= 60 s removed from both sides"

@@ -79,7 +79,13 @@ def run(args, config):
                 bin_start_s=units.start_s,
                 bin_width_s=units.bin_width_s,
             )
-            tuning = profile_playback(units, power_db, clip_duration_s=clip_duration_s, **splits, **common)
+            presented = None
+            if session.annotations is not None and len(calls):  # continuous sound: what was annotated was presented
+                times = {name: clock.to_session(calls[name]) for name in ("start_s", "stop_s")}
+                presented = calls[["label"]].assign(**times)
+            tuning = profile_playback(
+                units, power_db, clip_duration_s=clip_duration_s, presented=presented, **splits, **common
+            )
     tuning.attrs["subject"] = session.subject
     regions = read_table(args.units).set_index("unit_id")["region"]
     tuning["region"] = ("unit", regions.reindex(units.unit_ids).fillna("").astype(str).to_numpy(object))

@@ -1,6 +1,7 @@
 """Sessions of several tiles of units, with gaps, by the way for calls and by the way for sounds that are none."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from planted_session import DT, EDGES_HZ, song
 
@@ -58,3 +59,30 @@ def test_another_sessions_song_is_a_control(planted, monkeypatch):
     linked = [(found[name] <= 0.05).mean() for name in ("p_vocal", "p_band")]
     np.testing.assert_allclose(found["control_fraction"].sel(control="other_session"), linked, atol=0.1)
     assert min(linked) > 0.4
+
+
+@pytest.mark.parametrize(("n_sounds", "null"), [(580, "the presentations in other orders"), (1, "linear shift")])
+def test_presentations_decide_on_the_null_of_playback(planted, n_sounds, null):
+    """The controls of the same way come with it; where the order cannot change, the null says why."""
+    counts = planted.counts[:, :4]
+    generator = np.random.default_rng(2)
+    power_db = np.repeat(generator.standard_normal((len(counts) // 20, 20)), 20, axis=0)
+    start_s = 0.5 * np.arange(580)
+    presented = pd.DataFrame({"start_s": start_s, "stop_s": start_s + 0.4})
+    presented["label"] = [f"sound {number % n_sounds}" for number in range(580)]
+    found = profile.profile_playback(
+        units_of(counts, np.ones(counts.shape, bool)),
+        power_db,
+        clip_duration_s=0.5,
+        edges_hz=EDGES_HZ,
+        options=OPTIONS,
+        presented=presented,
+        clip_start_s=start_s,
+        clip_split=np.repeat(["train", "test"], 290),
+    )
+    assert found.attrs["null_band"].startswith(null)
+    assert found.attrs["null_band"].endswith("all are of one sound") == (n_sounds == 1)
+    assert set(found["p_floor_band"].values) <= (
+        {1 / 50, 1 / 100} if n_sounds > 1 else {found["p_floor_band"].values[0]}
+    )
+    assert found["p_band"].notnull().all() and found["control_n"].sel(level="band").sum() == 2 * 3 * 4
