@@ -5,6 +5,7 @@ import pandas as pd
 
 from pipeline.mapping.choice import Primary, best_baselines, paired
 from pipeline.mapping.measures import NEURAL_METRICS
+from pipeline.mapping.names import readable
 
 JOINT = ("log_likelihood:joint", "audio+neural", "audio+neural")
 
@@ -89,7 +90,7 @@ def _against_baseline(averaged: pd.DataFrame, rows: pd.DataFrame, best: pd.Serie
     if name is None or rival.empty:
         return ""
     difference, se = paired(best["score"], rival.iloc[0]["score"])
-    label = name.removeprefix("baseline:").replace("_", " ")
+    label = readable(name)
     told = f"{difference:+.3f}, 95 % interval {difference - 1.96 * se:+.3f} to {difference + 1.96 * se:+.3f}"
     if not np.isfinite(se):
         return f"; the best baseline, {label}, is {-difference:+.3f} {best['unit']} from it"

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.mapping.names import BASELINES
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -13,6 +15,7 @@ _Q = "Benjamini-Hochberg q value; family: all tested rows of this table"
 _LATENT = "number of the latent, from 0, in the model of the first seed"
 _REPORTED_AS = "dimension (the latent repeats over seeds) or subspace (it does not: this row is no result on its own)"
 _ESS = "effective sample size of the importance weights behind a log-likelihood"
+_BASELINES = ", ".join(f"{name}: {words}" for name, words in BASELINES.items() if name != words)
 _RIVALS = (
     "own marginal (of conditional and predictive: the model's marginal of the target, inferred from itself; the "
     "difference is what the given tell) or unimodal (of a joint, and of a marginal inferred from its own target: that "
@@ -238,7 +241,7 @@ TABLES = {
         "unit": "unit of the value",
     },
     "model_comparison": {
-        "objective": "family of the model, or baseline:name",
+        "objective": f"family of the model, or baseline:name, a simple model ({_BASELINES})",
         "latent_dim": "latents of the model; 0 for a baseline",
         "seed": "seed of the training; -1: mean over seeds",
         "n_seeds": "seeds behind the row",

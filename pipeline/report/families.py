@@ -4,13 +4,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from pipeline.mapping.names import readable
 from pipeline.report.results import Results
 from pipeline.report.style import BASELINE, INK
-
-
-def readable(objective: str) -> str:
-    """Name of a family or a baseline."""
-    return objective.removeprefix("baseline:").replace("_", " ")
 
 
 def labels(rows: pd.DataFrame) -> pd.Series:

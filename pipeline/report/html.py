@@ -17,6 +17,7 @@ from markupsafe import Markup
 import pipeline
 import pipeline.report.figures as figures
 from pipeline.discovery import names_in
+from pipeline.mapping.names import readable
 from pipeline.mapping.tables import TABLES
 from pipeline.report.identifiability import identifiability_notes
 from pipeline.report.latents import latent_notes
@@ -213,7 +214,7 @@ def _facts(summary: dict) -> list[tuple[str, str, str]]:
             ("Neurons from sound", f"{primary['test_bits']:.3g}", f"{interval}{primary['unit']}, {primary['family']}")
         )
     if baseline and baseline.get("delta") is not None:
-        name = baseline["objective"].removeprefix("baseline:").replace("_", " ")
+        name = readable(baseline["objective"])
         low, high = baseline.get("delta_low"), baseline.get("delta_high")
         interval = f"{low:+.2g} to {high:+.2g} " if low is not None and high is not None else ""
         facts.append(("Over the best baseline", f"{baseline['delta']:+.3g}", f"{interval}{primary['unit']}, {name}"))

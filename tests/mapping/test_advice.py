@@ -34,7 +34,7 @@ def told(*models):
 def test_the_best_family_is_named_with_its_value_and_baseline():
     text = told(scored("mvae", 0.3), scored("mopoe", 0.2), scored("baseline:ridge", 0.1), scored("baseline:mean", 0.0))
     assert text.startswith("Use mvae: it predicts the test spikes from sound best (+0.300 bits/spike)")
-    assert "it is better than the best baseline, ridge (+0.200, 95 % interval +0.19" in text
+    assert "it is better than the best baseline, ridge regression (+0.200, 95 % interval +0.19" in text
     assert "told apart" not in text and text.count(".") - text.count("0.") == 1  # one sentence
 
 
@@ -54,10 +54,10 @@ def test_ties_are_broken_by_the_joint_likelihood():
 
 def test_a_better_baseline_is_said():
     text = told(scored("mvae", 0.1), scored("baseline:reduced_rank", 0.2))
-    assert "but the baseline reduced rank predicts better (-0.100, " in text
+    assert "but the baseline reduced-rank regression predicts better (-0.100, " in text
     for value in (0.2, 0.18):
         text = told(scored("mvae", value, own=0.1), scored("baseline:ridge", 0.19, own=0.1))
-        assert "whether it is better than the best baseline, ridge, is open" in text
+        assert "whether it is better than the best baseline, ridge regression, is open" in text
 
 
 def test_nothing_to_predict_gives_no_recommendation():

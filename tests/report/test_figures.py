@@ -137,7 +137,7 @@ def test_synergy_draws_both_sides_against_the_better_one(full_run):
 def further_rows(name, session, given, target, value, *, metric="bits_per_spike"):
     """One row of the metrics of a family, as of two blocks that weigh the same."""
     labels = {"objective": name, "latent_dim": 8, "seed": 0, "session": session, "split": "test", "unit_id": ""}
-    blocks = {"block_sums": np.array([value - 0.1, value + 0.1]), "block_weights": np.ones(2)}
+    blocks = {"block_sums": np.array([value - 0.1, value + 0.1]), "block_weights": np.ones(2), "ess": np.nan}
     return {
         **labels,
         **blocks,

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.mapping.measures import NEURAL_METRICS
-from pipeline.report.families import labels, readable
+from pipeline.mapping.names import readable
+from pipeline.report.families import labels
 from pipeline.report.results import NoData, Results
 from pipeline.report.style import BASELINE, FAINT, INK, MODEL, cluster_colour, new_figure, panel_letter
 
