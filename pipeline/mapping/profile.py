@@ -192,7 +192,7 @@ def profile_playback(
         for draw, shift in enumerate(shifts):
             late, sound = side.at(slice(len(part) - shift)), playback.sound_side(power_db[shift:], bin_width_s=dt)
             p_values["vocal"].append(_vocal_p(late, sound.loudness, options))
-            if draw % BAND_EVERY == 0:
+            if slots or draw % BAND_EVERY == 0:  # other orders cost little
                 parts = [
                     pseudosessions.presented_p(sound, firing, slots.moved(shift, len(sound.bands)), **drawn)
                     if slots
