@@ -204,7 +204,9 @@ class Evaluation(Section):
         10.0, gt=0, description="where clips lie outside bouts: stretch that standard errors treat as one sample, s"
     )
     min_peak_db: float = Field(
-        10.0, description="frames whose loudest band is lower have no peak frequency, dB above the noise floor"
+        10.0,
+        description="frames whose loudest band is lower have no peak frequency and are silence to the baseline psth, dB above the "
+        "noise floor",
     )
 
 
