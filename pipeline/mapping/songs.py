@@ -48,11 +48,13 @@ def followed_songs(units: Counts, songs: Mapping[str, pd.DataFrame], *, to_sessi
     """
     names, span_s = comparable_songs(songs)
     names = names if options.session in names else []
-    gains = np.zeros((len(units.unit_ids), len(names)))
     if names:
         dt, begin_s = units.bin_width_s, float(songs[options.session]["start_s"].min())
         first = max(0, round((float(to_session(begin_s)) - units.start_s[0]) / dt))
         window = units.at(slice(first, first + int(span_s / dt)))
+        names = names if len(window.start_s) else []  # a song after the last spikes
+    gains = np.zeros((len(units.unit_ids), len(names)))
+    if names:
         envelopes = np.zeros((len(window.start_s), len(names)))
         for index, name in enumerate(names):
             times = songs[name][["start_s", "stop_s"]]
