@@ -205,8 +205,8 @@ class Evaluation(Section):
     )
     min_peak_db: float = Field(
         10.0,
-        description="frames whose loudest band is lower have no peak frequency and are silence to the baseline psth, dB "
-        "above the noise floor",
+        description="frames whose loudest band is lower have no peak frequency and are silence to the baseline psth, "
+        "dB above the noise floor",
     )
 
 
