@@ -10,7 +10,8 @@ at random, and three by three the 5 % that the whole session makes look most sel
 groups are there because of part B too, and only the choice of who votes keeps their p honest). Coupling profiles are
 drawn at random (smooth over bands), as a model that learned nothing of the held-out spikes could bring forth. In the
 scenarios of movement all units follow running speed, which goes with singing; in that of four animals the units of a
-session are dealt out to four, and the groups hold five of each.
+session are dealt out to four, and the groups hold five of each. "Six sessions" stands for ten jobs of six sessions of
+10 minutes whose song fades while units drift, and counts the jobs in which session permutation finds a link.
 Prints a table in Markdown; `--out` keeps one row a session as they come, and a call that finds it goes on from there.
 """
 
@@ -20,12 +21,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter1d
-from simulated import MAPPING, NAME, each, plan_of, simulated, tables, tuned
+from simulated import MAPPING, NAME, each, options, plan_of, simulated, tables, tuned
 
 from pipeline.mapping.cluster_bands import Members, describe_cluster
 from pipeline.mapping.clusters import NONE, Clustering
 from pipeline.mapping.controls import CONTROLS, LEVELS
 from pipeline.mapping.coupling import held_out_p
+from pipeline.mapping.songs import followed_songs, session_permutation
 from pipeline.mapping.units import Tunings, cluster_table, votes
 from pipeline.storage import read_table, write_table
 
@@ -37,11 +39,14 @@ SCENARIOS = {
     "any vocalization": {"scenario": "vocal_only"},
     "another session": {"scenario": "other_session", "gain": 3.0},
     "drift, four animals": {"scenario": "unrelated", "habituation": 1.0},
+    "six sessions": {"scenario": "drift_and_habituation"},
     "movement, not given": {"movement_correlation": 0.6},
     "movement, given as covariate": {"movement_correlation": 0.6},
 }
 SPEED_GIVEN = "movement, given as covariate"
 N_ANIMALS = {"drift, four animals": 4}
+SIX_SESSIONS = "six sessions"
+N_JOBS = 10
 VOCAL_IS_TRUE = {"any vocalization"}
 GROUP = 5  # units
 SELECTED_SHARE = 0.05
@@ -70,6 +75,8 @@ def false_positives(scenario: str, seed: int, n_units: int, minutes: float) -> d
     """Shares of p <= 0.05 in one session, and whether its tables hold anything at q <= 0.05."""
     rng = np.random.default_rng(seed)
     row = {"scenario": scenario, "seed": seed, "units": n_units}
+    if scenario == SIX_SESSIONS:
+        return row | {"session permutation": share([song_p(N_JOBS * seed + job) for job in range(N_JOBS)])}
     if (n_animals := N_ANIMALS.get(scenario, 1)) > 1:
         plan = plan_of(
             duration_s=60 * minutes,
@@ -105,6 +112,18 @@ def false_positives(scenario: str, seed: int, n_units: int, minutes: float) -> d
     row["any unit, band"] = (units["q_band"] <= MAPPING.q).any()
     row["any cluster"] = len(bands) > 0 and bool((bands["q"] <= MAPPING.q).any())
     return row
+
+
+def song_p(job: int) -> float:
+    """p of session permutation of six short sessions without a link."""
+    plan = plan_of(duration_s=600, units_per_band=4, n_vocal=4, n_unrelated=10, **SCENARIOS[SIX_SESSIONS])
+    sessions = {f"mouse{i}": simulated(6 * job + i, plan) for i in range(6)}
+    songs = {name: session.calls for name, session in sessions.items()}
+    followed = {
+        name: followed_songs(session.neural, songs, to_session=np.asarray, options=options(job, session=name))
+        for name, session in sessions.items()
+    }
+    return session_permutation(followed, generator=np.random.default_rng(job)).p
 
 
 def share(p) -> float:

@@ -31,6 +31,18 @@ def simulated(seed: int, plan: Plan) -> CountedSession:
     return simulate_counts(NAME, seed=seed, plan=plan, bin_width_s=Neural().bin_width_s)
 
 
+def options(seed: int, *, session: str = NAME) -> Options:
+    """Options of `duet tune` by default settings."""
+    return Options(
+        n_surrogates=MAPPING.n_surrogates,
+        n_surrogates_fine=MAPPING.n_surrogates_fine,
+        n_bootstrap=MAPPING.n_bootstrap,
+        max_lag_s=MAPPING.max_lag_s,
+        seed=seed,
+        session=session,
+    )
+
+
 def edges_hz() -> np.ndarray:
     """Edges of the tuning bands by default settings."""
     audio = Audio()
@@ -61,14 +73,7 @@ def tuned(session: CountedSession, seed: int, *, speed_given: bool = False) -> x
         clip_start_s=start_s,
         clip_split=roles,
         edges_hz=edges_hz(),
-        options=Options(
-            n_surrogates=MAPPING.n_surrogates,
-            n_surrogates_fine=MAPPING.n_surrogates_fine,
-            n_bootstrap=MAPPING.n_bootstrap,
-            max_lag_s=MAPPING.max_lag_s,
-            seed=seed,
-            session=NAME,
-        ),
+        options=options(seed),
     )
     tuning.attrs["subject"] = NAME
     tuning["region"] = ("unit", np.full(tuning.sizes["unit"], "", object))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import xarray as xr
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("DUET_REAL_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -92,6 +93,13 @@ def check_ferret(results: Path) -> list[str]:
         problems.append(f"mean {model.mean():.3f} bits/spike, not 0.15")
     if ridge.empty:
         problems.append("no ridge to stand beside")
+    units = pd.read_parquet(results / "tables" / "unit_clusters.parquet")
+    selective = (units["q_band"] <= 0.05).sum()
+    with xr.open_dataset(results / "prepared" / "ferret" / "tuning.nc") as tuning:
+        null = tuning.attrs["null_band"]
+    print(f"  {selective} of {len(units)} units prefer some frequencies, against {null}")
+    if selective < 15 or not null.startswith("the presentations in other orders"):
+        problems.append(f"{selective} selective units, not 15 of 19, against {null}")
     return problems
 
 
@@ -126,8 +134,8 @@ def check_null(results: Path) -> list[str]:
     return problems
 
 
-def sheet_row(session: str, *, audio: Path, nwb: Path | str = "", sync: Path | str = "") -> dict[str, str]:
-    return {"session": session, "subject": session, "audio": str(audio), "nwb": str(nwb), "sync": str(sync)}
+def sheet_row(session: str, **files: Path | str) -> dict[str, str]:
+    return {"session": session, "subject": session} | {column: str(path) for column, path in files.items()}
 
 
 AMVOC = DATA / "usv" / "amvoc" / "rec_*.wav"
@@ -135,7 +143,12 @@ FERRET_FILES = {"audio": FERRET / "ferret.wav", "nwb": FERRET / "ferret.nwb"}
 RUNS = {
     "ferret": Run(
         config="ferret.yaml",
-        row=sheet_row("ferret", **FERRET_FILES, sync=FERRET / "ferret_sync.csv"),
+        row=sheet_row(
+            "ferret",
+            **FERRET_FILES,
+            sync=FERRET / "ferret_sync.csv",
+            annotations=f"{FERRET / 'ferret.nwb'}:/intervals/trials",
+        ),
         check=check_ferret,
         before=build_ferret,
     ),
