@@ -60,14 +60,14 @@ def describe_cluster(
     n_bootstrap: int,
     generator,
 ) -> list[dict[str, float]]:
-    """The bands of a cluster, the highest first: edges and peak from all data of its `members` with a bootstrap
-    interval, and of its `voters` the overlap of parts A and B, and p in part B.
+    """The bands of a cluster, the highest of part A first: edges and peak from all data of its `members` with a
+    bootstrap interval, and of its `voters` the overlap of parts A and B, and p in part B.
 
     The members were admitted by the whole session. Of the voters, part B may have chosen none: only so is their test
-    held out. How many bands there may be, and where, is read from their part A (`band_runs`); without voters from the
-    members', and nothing is tested. The draws are of animals, where there are several, and of bouts within their
-    sessions. `is_band`: whether the band's peak in the voters' part B exceeds 95 % of the maxima over all bands of the
-    surrogates; of several bands only those count, beside the highest.
+    held out. How many bands there may be, where, and which comes first, is read from their part A (`band_runs`);
+    without voters from the members', and nothing is tested. The draws are of animals, where there are several, and of
+    bouts within their sessions. `is_band`: whether the band's peak in the voters' part B exceeds 95 % of the maxima
+    over all bands of the surrogates; of several bands only those count, beside the first.
     """
     halves = [[(part == name).astype(float) for part in _parts(voters or members)] for name in ("A", "B")]
     everywhere = [np.ones(len(part)) for part in _parts(members)]
@@ -75,8 +75,6 @@ def describe_cluster(
     drawn = cluster_gain(members, *_draws(members, n_bootstrap, generator))
     places = band_runs(curves[1]) or [np.ones(len(centre_hz), bool)]
     found = [peak_bands(curves, centre_hz, edges_hz, within=within) for within in places]
-    order = np.argsort([-one["height"][0] for one in found], kind="stable")
-    places, found = [places[i] for i in order], [found[i] for i in order]
     inside = np.array([bins_inside(centre_hz, one["low_hz"][1], one["high_hz"][1]) for one in found])
     tests = _held_out(voters, inside, replicates={member.animal for member in members})
     rows = []

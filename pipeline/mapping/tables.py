@@ -71,8 +71,8 @@ TABLES = {
     },
     "cluster_bands": {
         "cluster": "number of the cluster, from 0 by falling size",
-        "run": "number of the band of this cluster, from 0, the highest first; further ones rise above half of the "
-        "highest in part A and exceed 95 % of the maxima of the null in part B",
+        "run": "number of the band of this cluster, from 0, the highest of part A first; further ones rise above half "
+        "of it there and exceed 95 % of the maxima of the null in part B",
         "n_units": "units in it, admitted by q_band over the whole session",
         "n_tested": "units that vote in its held-out test, admitted or not (unit_clusters: votes_for); 0: no test",
         "n_sessions": "sessions they come from",

@@ -78,6 +78,17 @@ def test_a_second_band_of_part_a_alone_is_none():
     assert rows[1]["p"] > 0.05
 
 
+def test_part_b_has_no_say_in_which_band_comes_first():
+    """The p of the first band would pass too often by chance where part B chose it."""
+    generator = np.random.default_rng(5)
+    session = tuned(generator, bump(52_000) + 0.8 * bump(84_000))
+    in_b = (session["bout_part"] == "B").to_numpy()
+    session["bout_response"].values[in_b, :, :-1] += 100 * bump(84_000)
+    first, second = described([session], ["m"])
+    assert first["height"] < second["height"]  # in all data
+    assert (first["peak_hz"], second["peak_hz"]) == pytest.approx((52_000, 84_000), abs=700)
+
+
 def test_where_there_is_nothing_the_band_fails_in_held_out_data():
     generator = np.random.default_rng(2)
     nothing = np.zeros(len(CENTRE_HZ))
