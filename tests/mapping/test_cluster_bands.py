@@ -154,7 +154,7 @@ def test_units_chosen_by_the_whole_session_do_not_choose_the_test():
             for found, chosen in ((p, voters), (p_old, members)):
                 bounds = {"centre_hz": CENTRE_HZ, "edges_hz": EDGES_HZ, "n_bootstrap": 1, "generator": generator}
                 found.append(describe_cluster(members, chosen, **bounds)[0]["p"])
-    assert np.mean(np.array(p_old) <= 0.05) > 0.25  # the members would vouch for themselves
+    assert np.mean(np.array(p_old) <= 0.05) > 0.15  # the members would vouch for themselves
     p = np.array(p)[np.isfinite(p)]
     assert (p <= 0.05).mean() <= 0.1 and 0.4 < p.mean() < 0.6 and len(p) > 120  # 99 % of a binomial
 
