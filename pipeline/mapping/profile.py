@@ -1,6 +1,8 @@
-"""Everything that one session says about its units without a model, as labelled arrays (tuning.nc)."""
+"""Everything that one session says about its units without a model, as labelled arrays (tuning.nc).
 
-from collections.abc import Iterator
+Of sessions without calls see `playback_profile`.
+"""
+
 from dataclasses import replace
 
 import numpy as np
@@ -8,16 +10,13 @@ import pandas as pd
 import xarray as xr
 from scipy.ndimage import maximum_filter1d
 
-from pipeline.mapping import playback, pseudosessions
 from pipeline.mapping.controls import BAND_EVERY, control_shifts
-from pipeline.mapping.nulls import without_drift
 from pipeline.mapping.responses import CallBins, Nuisance, locate_calls, smoothed
-from pipeline.mapping.tuning import MIN_SOUND_S, Selectivity, band_p, band_selectivity, bout_parts, bout_sums
+from pipeline.mapping.tuning import MIN_SOUND_S, band_p, band_selectivity, bout_parts, bout_sums
 from pipeline.mapping.tuning_file import Counts, Curves, Options, tuning_dataset, untested_dataset
-from pipeline.mapping.vocal import SLOWEST_S, Modulation, sounding_bins, vocal_modulation
+from pipeline.mapping.vocal import Modulation, sounding_bins, vocal_modulation
 
 SMOOTHING_SD_S = 0.02
-PLAYBACK_UNITS_AT_ONCE = 16  # bounds memory: some thirty times n_bins x PLAYBACK_UNITS_AT_ONCE x 8 bytes
 LAG_STEP_S = 0.02  # responses are smoothed by as much: finer lags would only repeat each other
 
 
@@ -39,16 +38,16 @@ def profile_calls(
     """
     dt = units.bin_width_s
     located, envelope = _placed(units, calls, to_session)
-    modulation = _modulation(units, envelope, options, n_surrogates=options.n_surrogates_fine)
+    modulation = session_modulation(units, envelope, options, n_surrogates=options.n_surrogates_fine)
     shifts = control_shifts(len(envelope), bin_width_s=dt)
     # what cannot be linked: the neural side, the calls on its grid, and by how many bins it is late
-    pairs = {name: (side, located, envelope, shifts) for name, side in _sides(units).items()}
+    pairs = {name: (side, located, envelope, shifts) for name, side in unlinked_sides(units).items()}
     if other is not None and len(other):
         song = _placed(units, _beginning_with(calls, other), to_session)
         pairs["other_session"] = (units, *song, np.append(0, shifts[1:]))
     controlled = {"vocal": {}, "band": {}}
     for name, (side, _, sounding, late) in pairs.items():
-        controlled["vocal"][name] = [_vocal_p(side, sounding[shift:], options) for shift in late]
+        controlled["vocal"][name] = [unlinked_p(side, sounding[shift:], options) for shift in late]
     if len(located.bin) == 0 or not units.unit_ids:
         return untested_dataset(
             units,
@@ -139,121 +138,6 @@ def _near(located: CallBins, n_bins: int, *, margin: int) -> tuple[np.ndarray, C
     return near, replace(located, bin=np.searchsorted(near, located.bin))
 
 
-def profile_playback(
-    units: Counts,
-    power_db: np.ndarray,
-    *,
-    clip_start_s,
-    clip_split,
-    clip_duration_s,
-    edges_hz: np.ndarray,
-    options: Options,
-    presented: pd.DataFrame | None = None,
-) -> xr.Dataset:
-    """The same for sounds that are no calls, from `power_db` (n_bins, n_bands; NaN: no sound).
-
-    `presented`: start_s, stop_s (session s) and label of an experimenter's presentations; the null is then another
-    order of them.
-    """
-    dt = units.bin_width_s
-    sound = playback.sound_side(power_db, bin_width_s=dt)
-    modulation = _modulation(units, sound.loudness, options, n_surrogates=options.n_surrogates_fine)
-    controlled = {"vocal": {}, "band": {}}
-    if not units.unit_ids or not sound.heard.any():
-        return untested_dataset(
-            units, modulation, controlled, edges_hz=edges_hz, options=options, n_calls=0, method="playback"
-        )
-    role = np.select([clip_split == "train", np.isin(clip_split, ["validation", "test"])], [0, 1], 2)
-    part = _part_of_bins(units.start_s, clip_start_s, role, clip_duration_s=clip_duration_s)
-    lags = options.lags(dt, step_s=LAG_STEP_S)
-    shared = {"lags": lags, "bin_width_s": dt}
-    drawn = {"lags": lags, "n_surrogates": options.n_surrogates, "generator": options.generator("presentations")}
-    slots, method, why = None, "playback", ""
-    if presented is not None:
-        times = (presented[name].to_numpy(float) for name in ("start_s", "stop_s"))
-        labels = presented["label"].to_numpy(str)
-        slots, why = pseudosessions.find_slots(*times, labels, part=part, begin_s=units.start_s[0], bin_width_s=dt)
-        method, why = ("presentations", "") if slots else (method, f"; no other order of the presentations: {why}")
-    found, responses = [], []
-    for firing in _firing(units):
-        if slots:
-            one = pseudosessions.presented_selectivity(
-                sound, firing, slots, part, n_surrogates_fine=options.n_surrogates_fine, **drawn
-            )
-        else:
-            one = playback.playback_selectivity(sound, firing, part, **shared)
-        sums = [playback.block_sums(sound, firing, lag=lag, bin_width_s=dt) for lag in (one.lag_a, one.lag)]
-        found.append(one)
-        responses.append(sums)
-    # Sessions mostly share what is played back: another session's sound is no control.
-    shifts = control_shifts(len(part), bin_width_s=dt)
-    for name, side in _sides(units).items():
-        p_values = {"vocal": [], "band": []}
-        for draw, shift in enumerate(shifts):
-            late, sound = side.at(slice(len(part) - shift)), playback.sound_side(power_db[shift:], bin_width_s=dt)
-            p_values["vocal"].append(_vocal_p(late, sound.loudness, options))
-            if slots or draw % BAND_EVERY == 0:  # other orders cost little
-                parts = [
-                    pseudosessions.presented_p(sound, firing, slots.moved(shift, len(sound.bands)), **drawn)
-                    if slots
-                    else playback.playback_p(sound, firing, **shared)
-                    for firing in _firing(late)
-                ]
-                p_values["band"].append(np.concatenate(parts))
-        for level, draws in p_values.items():
-            controlled[level][name] = draws
-    starts = playback.block_starts(len(part), bin_width_s=dt)
-    size = np.diff(np.append(starts, len(part)))
-    gram = size[:, None, None] * np.eye(len(edges_hz))  # each band by itself: bands have unit variance
-    curves = [
-        Curves(np.pad(np.concatenate(parts, axis=1), ((0, 0), (0, 0), (0, 1))), gram, units.scale(units.mean))
-        for parts in zip(*responses, strict=True)
-    ]
-    middle = np.minimum(starts + size // 2, len(part) - 1)
-    spans = pd.DataFrame(
-        {"bout": np.arange(len(starts)), "start_s": units.start_s[starts], "stop_s": units.start_s[starts] + size * dt}
-    ).assign(part=part[middle])
-    tested = np.ones(len(edges_hz) - 1, bool)
-    tuning = tuning_dataset(
-        units,
-        modulation=modulation,
-        found=Selectivity.joined(found),
-        curves=tuple(curves),
-        controlled=controlled,
-        spans=spans,
-        tested=tested,
-        edges_hz=edges_hz,
-        options=options,
-        n_calls=0,
-        method=method,
-    )
-    tuning.attrs["null_band"] += why
-    return tuning
-
-
-def _firing(units: Counts) -> Iterator[np.ndarray]:
-    """Counts without drift, (n_bins, some units)."""
-    without = units.regressors.removed if units.regressors else without_drift
-    for begin in range(0, len(units.unit_ids), PLAYBACK_UNITS_AT_ONCE):
-        some = slice(begin, begin + PLAYBACK_UNITS_AT_ONCE)
-        yield without(
-            units.counts[:, some],
-            units.valid[:, some],
-            bin_width_s=units.bin_width_s,
-            shortest_period_s=SLOWEST_S,
-        )
-
-
-def _part_of_bins(bin_start_s, clip_start_s, role, *, clip_duration_s: float) -> np.ndarray:
-    """Role of the last clip that has begun and covers each bin, 2 where none does."""
-    if not len(role):
-        return np.full(len(bin_start_s), 2)
-    order = np.argsort(clip_start_s, kind="stable")
-    last = np.searchsorted(clip_start_s[order], bin_start_s, side="right") - 1
-    covers = (last >= 0) & (bin_start_s < clip_start_s[order][last] + clip_duration_s)
-    return np.where(covers, role[order][last], 2)
-
-
 def profile_none(units: Counts, *, edges_hz: np.ndarray, options: Options) -> xr.Dataset:
     """A session with one modality: nothing can be tested, and the arrays say so by NaN."""
     nan = np.full(len(units.unit_ids), np.nan)
@@ -263,21 +147,22 @@ def profile_none(units: Counts, *, edges_hz: np.ndarray, options: Options) -> xr
     )
 
 
-def _sides(units: Counts) -> dict[str, Counts]:
+def unlinked_sides(units: Counts) -> dict[str, Counts]:
     """Neural sides that cannot be linked to the sound once they are shifted, by control."""
     return {"neural_shifted": units, "time_reversed": units.at(slice(None, None, -1))}
 
 
-def _vocal_p(units: Counts, envelope: np.ndarray, options: Options) -> np.ndarray:
+def unlinked_p(units: Counts, envelope: np.ndarray, options: Options) -> np.ndarray:
     """p of vocal modulation (n_units,) with the first bins of the neural side beside all of a later `envelope`.
 
     The test of the true pairing from drift removal on, on what the two have in common; with surrogates of the first
     stage, since a share at 5 % needs no small p.
     """
-    return _modulation(units.at(slice(len(envelope))), envelope, options, n_surrogates=options.n_surrogates).p
+    return session_modulation(units.at(slice(len(envelope))), envelope, options, n_surrogates=options.n_surrogates).p
 
 
-def _modulation(units: Counts, envelope: np.ndarray, options: Options, *, n_surrogates: int) -> Modulation:
+def session_modulation(units: Counts, envelope: np.ndarray, options: Options, *, n_surrogates: int) -> Modulation:
+    """`vocal_modulation` of units by the sound's `envelope` (n_bins,), over the time in which any is observed."""
     dt = units.bin_width_s
     covered = np.flatnonzero(units.valid.any(axis=1))
     if not len(covered) or not envelope.any():

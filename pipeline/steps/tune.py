@@ -4,7 +4,8 @@ from pipeline.clock import Clock
 from pipeline.covariates import read_covariates
 from pipeline.mapping.bands import band_grid_hz
 from pipeline.mapping.playback import band_power_on_bins
-from pipeline.mapping.profile import profile_calls, profile_none, profile_playback
+from pipeline.mapping.playback_profile import profile_playback
+from pipeline.mapping.profile import profile_calls, profile_none
 from pipeline.mapping.songs import followed_songs
 from pipeline.mapping.tuning_file import Counts, Options
 from pipeline.sessions import find_session

@@ -7,6 +7,7 @@ from planted_session import EDGES_HZ
 
 from pipeline.mapping import profile, vocal
 from pipeline.mapping.controls import CONTROLS, LEVELS, control_shifts, fractions, pooled_controls
+from pipeline.mapping.playback_profile import profile_playback
 from pipeline.mapping.tuning_file import Counts, Options
 
 DT = 0.02
@@ -61,7 +62,7 @@ def test_units_that_lead_by_a_shift_of_the_controls_fail_that_one_on_both_levels
     counts = generator.poisson(np.roll(rate, -shifts[2], axis=0))
     names = list(map(str, range(20)))
     units = Counts(counts, np.ones(counts.shape, bool), DT * np.arange(n_bins), DT, names)
-    tuning = profile.profile_playback(units, power_db, clip_duration_s=0.2, **CLIPS)
+    tuning = profile_playback(units, power_db, clip_duration_s=0.2, **CLIPS)
     found = table(tuning).set_index(["control", "level"])["fraction"]
     assert 1 / 5 <= found["neural_shifted", "vocal"] < 0.4 and 1 / 3 <= found["neural_shifted", "band"] < 0.45
     assert found["time_reversed", "band"] < 0.15
