@@ -38,7 +38,8 @@ def pooled_scores(metrics: pd.DataFrame) -> pd.DataFrame:
     for key, group in whole.sort_values("session").groupby(keys, sort=True):
         blocks = [np.concatenate([np.asarray(b, float) for b in group[c]]) for c in ("block_sums", "block_weights")]
         n = int(group["n"].sum())
-        rows.append([*key, n, Ratio(*blocks, n), float(np.average(group["ess"], weights=group["n"]))])
+        ess = float(group["ess"] @ group["n"] / n) if n else float("nan")  # a score that no clip allowed
+        rows.append([*key, n, Ratio(*blocks, n), ess])
     return pd.DataFrame(rows, columns=[*keys, "n", "score", "ess"])
 
 

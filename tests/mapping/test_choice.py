@@ -115,3 +115,12 @@ def test_baselines_alone_are_no_model(scores):
     table, averaged = comparison_table(scores[scores["objective"].str.startswith("baseline:")])
     assert choose_primary(averaged) is None and len(table) == 4
     assert choose_primary(comparison_table(metrics_table())[1]) is None
+
+
+def test_a_score_that_no_clip_allowed_is_a_row_without_a_value(scores):
+    nothing = Metrics(objective="mvae", latent_dim=16, seed=0)
+    labels = {"session": "a", "split": "test", "target": "audio", "given": "neural"}
+    nothing.add(Ratio(np.zeros(30), np.zeros(30), 0), metric="peak_frequency_error", unit="Hz", **labels)
+    table, _ = comparison_table(pd.concat([scores, metrics_table(nothing)]))
+    row = table[table["metric"].eq("peak_frequency_error") & table["seed"].eq(0)].iloc[0]
+    assert row["n"] == 0 and np.isnan(row["value"]) and np.isnan(row["ess"])
