@@ -30,10 +30,9 @@ from pipeline.storage import written_whole
 
 MAX_SVG_BYTES = 1_000_000  # larger drawings are embedded as PNG
 ANSWER_LABELS = {
-    "cluster": "Cluster", "low_khz": "From (kHz)", "peak_khz": "Peak (kHz)", "high_khz": "To (kHz)", "n_units": "Units",
-    "n_sessions": "Sessions", "n_animals": "Animals", "n_animals_agree": "Animals that agree",
-    "lag_ms_median": "Lag (ms)", "heldout_iou": "Held-out overlap", "q": "q", "p_one_cluster": "p (one cluster)",
-    "trust": "Trust",
+    "cluster": "Cluster", "low_khz": "From (kHz)", "peak_khz": "Peak (kHz)", "high_khz": "To (kHz)", "q": "q",
+    "trust": "Trust", "n_units": "Units", "n_animals": "Animals", "n_animals_agree": "Animals that agree",
+    "lag_ms_median": "Lag (ms)", "heldout_iou": "Held-out overlap", "p_one_cluster": "p (one cluster)",
 }  # fmt: skip
 INTERVALS = {f"{edge}_khz": (f"{edge}_ci_low_khz", f"{edge}_ci_high_khz") for edge in ("low", "peak", "high")}
 
