@@ -120,7 +120,7 @@ def test_baselines_alone_are_no_model(scores):
 def test_a_score_that_no_clip_allowed_is_a_row_without_a_value(scores):
     nothing = Metrics(objective="mvae", latent_dim=16, seed=0)
     labels = {"session": "a", "split": "test", "target": "audio", "given": "neural"}
-    nothing.add(Ratio(np.zeros(30), np.zeros(30), 0), metric="peak_frequency_error", unit="Hz", **labels)
+    nothing.add(Ratio(np.zeros(30), np.zeros(30), 0), metric="peak_frequency_error", unit="Hz", ess=4.0, **labels)
     table, _ = comparison_table(pd.concat([scores, metrics_table(nothing)]))
     row = table[table["metric"].eq("peak_frequency_error") & table["seed"].eq(0)].iloc[0]
     assert row["n"] == 0 and np.isnan(row["value"]) and np.isnan(row["ess"])
