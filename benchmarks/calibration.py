@@ -11,7 +11,9 @@ groups are there because of part B too, and only the choice of who votes keeps t
 drawn at random (smooth over bands), as a model that learned nothing of the held-out spikes could bring forth. In the
 scenarios of movement all units follow running speed, which goes with singing; in that of four animals the units of a
 session are dealt out to four, and the groups hold five of each. "Six sessions" stands for ten jobs of six sessions of
-10 minutes whose song fades while units drift, and counts the jobs in which session permutation finds a link.
+10 minutes whose song fades while units drift, and counts the jobs in which session permutation finds a link. In the
+"continuum" the best frequencies of two thirds of the units fill the range evenly: one cluster is the truth, and what
+counts is how often it is refused.
 Prints a table in Markdown; `--out` keeps one row a session as they come, and a call that finds it goes on from there.
 """
 
@@ -40,12 +42,14 @@ SCENARIOS = {
     "another session": {"scenario": "other_session", "gain": 3.0},
     "drift, four animals": {"scenario": "unrelated", "habituation": 1.0},
     "six sessions": {"scenario": "drift_and_habituation"},
+    "continuum": {"tuning": "continuum", "gain": 3.0},
     "movement, not given": {"movement_correlation": 0.6},
     "movement, given as covariate": {"movement_correlation": 0.6},
 }
 SPEED_GIVEN = "movement, given as covariate"
 N_ANIMALS = {"drift, four animals": 4}
 SIX_SESSIONS = "six sessions"
+CONTINUUM = "continuum"
 N_JOBS = 10
 VOCAL_IS_TRUE = {"any vocalization"}
 GROUP = 5  # units
@@ -101,6 +105,8 @@ def false_positives(scenario: str, seed: int, n_units: int, minutes: float) -> d
     session = simulated(seed, plan)
     tuning = tuned(session, seed, speed_given=scenario == SPEED_GIVEN)
     units, bands = tables(tuning, seed)
+    if scenario == CONTINUUM:
+        return row | {"one cluster": share(bands["p_one_cluster"].iloc[:1])}
     controls = tuning["control_fraction"].to_pandas().stack()
     row["vocal modulation"] = share(units["p_vocal"])
     row["band selectivity"] = share(units["p_band"])

@@ -48,7 +48,7 @@ def main() -> None:
             if (gain, seed) in done:
                 continue
             with tempfile.TemporaryDirectory() as folder:
-                run(Path(folder), gain=gain, seed=seed, duration_s=60 * args.minutes, families=args.families)
+                run(Path(folder), seed=seed, families=args.families, gain=gain, duration_s=60 * args.minutes, **UNITS)
                 maps = [mapped(Path(folder), family, seed=seed) for family in args.families]
                 found = pd.concat([prediction(Path(folder)), *maps])
             rows = pd.concat([rows, found.assign(gain=gain, seed=seed)], ignore_index=True)
@@ -57,13 +57,13 @@ def main() -> None:
     report(rows)
 
 
-def run(folder: Path, *, gain: float, seed: int, duration_s: float, families: list[str]) -> None:
-    """The whole workflow on one simulated session, in `folder`."""
+def run(folder: Path, *, seed: int, families: list[str], **simulation) -> None:
+    """The whole workflow on one simulated session, in `folder`, by default settings but for those of `simulation`."""
     (folder / "sessions.tsv").write_text(SHEET)
     settings = {
         "sessions": "sessions.tsv",
         "seed": seed,
-        "simulation": {"out_dir": "data", "n_sessions": 1, "duration_s": duration_s, "gain": gain, **UNITS},
+        "simulation": {"out_dir": "data", "n_sessions": 1, **simulation},
         "models": {"families": families, "seeds": [seed]},
     }
     (folder / "config.json").write_text(json.dumps(settings))

@@ -53,7 +53,11 @@ WORLDS = {
     "multiplexed, suppressed": {"n_multiplexed": 20, "n_suppressed": 20},
     "running": {"n_movement": 20, "movement_correlation": 0.6},
     "strong drift": {"drift_sd": 0.5, "habituation": 6.0},
+    "40 units": {"units_per_band": 5, "n_vocal": 8, "n_unrelated": 12},
+    "noise, second animal": {"noise_db": 10.0, "second_animal_db": -6.0},
+    "level jitter": {"level_jitter_db": 8.0},
 }
+SIZES = {"units_per_band": 20, "n_vocal": 30, "n_unrelated": 50}
 LEVELS = ["world", "gain", "method"]
 NOT_SELECTIVE = ("vocal", "unrelated", "movement")
 
@@ -87,8 +91,7 @@ def main() -> None:
 
 def recovered(world: str, gain: float, seed: int, minutes: float) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row a unit and method (score, best_khz, lag_ms, q), and one row a method (clusters), of one session."""
-    sizes = {"units_per_band": 20, "n_vocal": 30, "n_unrelated": 50}
-    plan = plan_of(gain=gain, duration_s=60 * minutes, **sizes, **WORLDS[world])
+    plan = plan_of(gain=gain, duration_s=60 * minutes, **SIZES | WORLDS[world])
     session = simulated(seed, plan)
     columns = ["kind", "cluster", "best_hz", "low_hz", "high_hz", "lag_s", "baseline_hz"]
     truth = pd.DataFrame.from_dict(session.units, orient="index")[columns]
