@@ -8,14 +8,18 @@ from pipeline.report.tables import Cell, Column, TableView
 BOTH = "audio+neural"
 SIDES = ("audio", "neural")
 MEANING = "nats a clip ± standard error over blocks, in brackets the effective sample size"
-# column: (metric, what is given: the target itself (t), the other side (n) or both)
+PAIRED = "nats a clip ± standard error over blocks, paired"
+# column: (metric, what is given: the target itself (t), the other side (n) or both; value, or delta to what it is held
+# against)
 COLUMNS = {
-    "x_t | x_t, x_n": ("marginal", "tn", f"log p(x_t), latents drawn from q(z|both); {MEANING}"),
-    "x_t | x_n": ("marginal", "n", f"log p(x_t), latents drawn from q(z|other side); {MEANING}"),
-    "x_t | x_t": ("marginal", "t", f"log p(x_t), latents drawn from q(z|target); {MEANING}"),
-    "joint": ("joint", "tn", f"log p(x_t, x_n); {MEANING}"),
-    "conditional": ("conditional", "n", f"log p(x_t|x_n): joint less log p(x_n); {MEANING}"),
-    "predictive": ("predictive", "n", f"log of the mean of p(x_t|z) over q(z|x_n); {MEANING}"),
+    "x_t | x_t, x_n": ("marginal", "tn", "value", f"log p(x_t), latents drawn from q(z|both); {MEANING}"),
+    "x_t | x_n": ("marginal", "n", "value", f"log p(x_t), latents drawn from q(z|other side); {MEANING}"),
+    "x_t | x_t": ("marginal", "t", "value", f"log p(x_t), latents drawn from q(z|target); {MEANING}"),
+    "joint": ("joint", "tn", "value", f"log p(x_t, x_n); {MEANING}"),
+    "joint, gain": ("joint", "tn", "delta", f"joint less log p(x_t) and log p(x_n) of unimodal models; {PAIRED}"),
+    "conditional": ("conditional", "n", "value", f"log p(x_t|x_n): joint less log p(x_n); {MEANING}"),
+    "conditional, gain": ("conditional", "n", "delta", f"conditional less the model's own log p(x_t); {PAIRED}"),
+    "predictive": ("predictive", "n", "value", f"log of the mean of p(x_t|z) over q(z|x_n); {MEANING}"),
 }
 
 
@@ -33,7 +37,7 @@ def likelihood_table(table: pd.DataFrame, *, csv: str | None) -> TableView | Non
         Column("objective", "family", "family of the model", False),
         Column("latent_dim", "latents", "latents of the model", True),
         Column("target", "target t", "modality t whose data are explained; n is the other one", False),
-        *(Column(name, name, meaning, True) for name, (_, _, meaning) in COLUMNS.items()),
+        *(Column(name, name, meaning, True) for name, (*_, meaning) in COLUMNS.items()),
     ]
     body = []
     models = rows[["objective", "latent_dim"]].drop_duplicates().sort_values(["objective", "latent_dim"])
@@ -42,8 +46,8 @@ def likelihood_table(table: pd.DataFrame, *, csv: str | None) -> TableView | Non
             other = next(name for name in SIDES if name != target)
             given = {"t": target, "n": other, "tn": BOTH}
             line = [
-                cells.get((*model, BOTH if metric == "joint" else target, given[kind], f"log_likelihood:{metric}"))
-                for metric, kind, _ in COLUMNS.values()
+                cells.get((*model, BOTH if metric == "joint" else target, given[kind], f"log_likelihood:{metric}", of))
+                for metric, kind, of, _ in COLUMNS.values()
             ]
             if any(cell is not None for cell in line):
                 names = [model.objective, str(int(model.latent_dim)), target]
@@ -52,18 +56,29 @@ def likelihood_table(table: pd.DataFrame, *, csv: str | None) -> TableView | Non
 
 
 def _averaged(rows: pd.DataFrame) -> dict[tuple, Cell]:
-    """By objective, latent_dim, target, given, metric."""
+    """By objective, latent_dim, target, given, metric, and value or delta."""
     cells = {}
     for key, group in rows.groupby(["objective", "latent_dim", "target", "given", "metric"]):
-        seeds = [
-            (
-                np.average(one["value"], weights=one["n"]),
-                np.sqrt(np.sum((one["n"] * one["se"]) ** 2)) / one["n"].sum(),
-                np.average(one["ess"], weights=one["n"]),
-            )
-            for _, one in group.groupby("seed")
-        ]
-        value, se, ess = np.mean(seeds, axis=0)
-        error = f" ± {se:.2f}" if np.isfinite(se) else ""
-        cells[key] = Cell(f"{value:.2f}{error} ({ess:.1f})", str(value))
+        value, se, ess = _over_seeds(group, "value", "se")
+        cells[*key, "value"] = Cell(f"{value:.2f}{_error(se)} ({ess:.1f})", str(value))
+        if group["delta"].notna().all():
+            delta, se, _ = _over_seeds(group, "delta", "delta_se")
+            cells[*key, "delta"] = Cell(f"{delta:+.2f}{_error(se)}", str(delta))
     return cells
+
+
+def _over_seeds(group: pd.DataFrame, value: str, se: str) -> np.ndarray:
+    """Value, standard error and effective sample size."""
+    seeds = [
+        (
+            np.average(one[value], weights=one["n"]),
+            np.sqrt(np.sum((one["n"] * one[se]) ** 2)) / one["n"].sum(),
+            np.average(one["ess"], weights=one["n"]),
+        )
+        for _, one in group.groupby("seed")
+    ]
+    return np.mean(seeds, axis=0)
+
+
+def _error(se: float) -> str:
+    return f" ± {se:.2f}" if np.isfinite(se) else ""
