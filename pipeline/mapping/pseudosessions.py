@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from pipeline.mapping.nulls import orders_within
+from pipeline.mapping.nulls import orders_within, permutation_p
 from pipeline.mapping.playback import SoundSide, silent_units
 from pipeline.mapping.stages import LARGEST_Z, first_stage
 from pipeline.mapping.tuning import FINE_STAGE_P, Selectivity, described
@@ -18,6 +18,7 @@ from pipeline.mapping.tuning import FINE_STAGE_P, Selectivity, described
 FEWEST_SLOTS = 10  # in parts A and B each
 SIMILAR = 1.1  # times the shortest of those of one length
 MOST_SLOTS = 200  # change places among themselves: bounds work, and keeps them near in time
+N_SHUFFLES = 999  # of the sounds' names; at the smallest p they count as not drawn at random
 UNITS_AT_ONCE = 4  # of the second stage; bounds memory: n_surrogates_fine x 3 x n_bands x n_lags x 4 bytes each
 
 
@@ -52,8 +53,11 @@ def find_slots(
     first, stop = first[inside], stop[inside]
     if (first[1:] < stop[:-1]).any():
         return None, "some overlap"
-    if set(labels) - {""} and len(set(labels)) == 1:
+    named = labels[order][inside]
+    if set(named) - {""} and len(set(named)) == 1:
         return None, "all are of one sound"
+    if _in_runs(named):
+        return None, "the same sounds follow each other, so that their order was not drawn at random"
     part_of = np.array([part[a] if (part[a:b] == part[a]).all() else 2 for a, b in zip(first, stop, strict=True)], int)
     key, n_bins = np.full(len(first), -1), stop - first
     shortest = 0
@@ -71,6 +75,17 @@ def find_slots(
     if min(counts) < FEWEST_SLOTS:
         return None, f"{counts[0]} in part A and {counts[1]} in part B can change places, fewer than {FEWEST_SLOTS}"
     return slots, ""
+
+
+def _in_runs(labels: np.ndarray) -> bool:
+    """Whether sounds follow themselves more often than in any of N_SHUFFLES random orders; `labels` (n_slots,)."""
+
+    def repeats(some: np.ndarray) -> int:
+        return ((some[1:] == some[:-1]) & (some[1:] != "")).sum()
+
+    generator = np.random.default_rng(0)
+    drawn = np.array([repeats(generator.permutation(labels)) for _ in range(N_SHUFFLES)])
+    return permutation_p(repeats(labels), drawn) <= 1 / (1 + N_SHUFFLES)
 
 
 def presented_selectivity(

@@ -100,6 +100,9 @@ def test_sounds_change_places_inside_parts_and_lengths_alone():
     ("changes", "why"),
     [
         ({"labels": ["a"] * N_SLOTS}, "one sound"),
+        ({"labels": [f"s{slot // 5}" for slot in range(N_SLOTS)]}, "follow each other"),
+        ({"labels": [f"s{slot % 12}" for slot in range(N_SLOTS)]}, ""),
+        ({"labels": ["a"] * 2 + [""] * (N_SLOTS - 2)}, ""),
         ({"first": FIRST[:15]}, "0 in part B"),
         ({"length": SLOT + GAP + 1}, "overlap"),
         ({"length": 2 ** np.arange(N_SLOTS).clip(0, 5)}, ""),
