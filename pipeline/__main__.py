@@ -17,7 +17,7 @@ from pipeline.steps import steps
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one step; returns the exit status: 0 done, 2 a mistake in the input (told on stderr)."""
+    """Run one step; returns the exit status: 0 done, 2 a mistake in the input or with its files (told on stderr)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="duet", description="From recordings to maps of latents, bands and neurons.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -37,6 +37,11 @@ def main(arguments: list[str] | None = None) -> int:
         _module(args.step).run(args, load_config(args.config))
     except InputError as error:
         print(f"duet {args.step}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.filename is None:  # no file of the user's
+            raise
+        print(f"duet {args.step}: {error.strerror}: {error.filename}", file=sys.stderr)
         return 2
     return 0
 

@@ -60,6 +60,14 @@ class Calls(Section):
     peak_threshold: float = Field(4.2, gt=0, description="noise SDs that a call must reach")
     bout_gap_s: float = Field(1.0, gt=0, description="silence that ends a bout, s")
 
+    @model_validator(mode="after")
+    def _durations(self):
+        if self.min_duration_s >= self.max_duration_s:
+            raise ValueError(
+                f"min_duration_s ({self.min_duration_s:g}) must be below max_duration_s ({self.max_duration_s:g})"
+            )
+        return self
+
 
 class Neural(Section):
     bin_width_s: float = Field(0.01, gt=0, le=10, description="width of a count bin, s")
@@ -218,8 +226,21 @@ class Mapping(Section):
     max_clusters: int = Field(12, ge=1, description="largest number of clusters that is considered")
     min_cluster_units: int = Field(3, ge=2, description="units that make a cluster; fewer stay in none")
     q: float = Field(0.05, gt=0, lt=1, description="false discovery rate within each table")
-    band_hz: float = Field(3000, gt=0, description="width of a tuning bin, Hz")
-    max_lag_s: float = Field(0.15, ge=0, description="largest lag between sound and response, s")
+    band_hz: float = Field(
+        3000,
+        gt=0,
+        description="width of a tuning bin, Hz, where audio.scale is linear: 3 to 200 bins from audio.low_hz to "
+        "high_hz; other scales join the spectrogram's bands to at most 24",
+    )
+    max_lag_s: float = Field(0.15, ge=0, le=2, description="largest lag between sound and response, s")
+
+    @model_validator(mode="after")
+    def _surrogates(self):
+        if self.n_surrogates_fine < self.n_surrogates:
+            raise ValueError(
+                f"n_surrogates_fine ({self.n_surrogates_fine}) must be at least n_surrogates ({self.n_surrogates})"
+            )
+        return self
 
 
 class Simulation(Section):
@@ -301,6 +322,16 @@ class Config(Section):
         if sum(extra.signal == "covariates" for extra in value.values()) > 1:
             raise ValueError("covariates are one modality, not several")
         return value
+
+    @model_validator(mode="after")
+    def _bins(self):
+        range_hz = self.audio.high_hz - self.audio.low_hz
+        if self.audio.scale == "linear" and not 3 <= range_hz / self.mapping.band_hz <= 200:
+            raise ValueError(
+                f"mapping.band_hz ({self.mapping.band_hz:g}) must be {range_hz / 200:g} to {range_hz / 3:g} Hz: 3 to "
+                "200 tuning bins from audio.low_hz to audio.high_hz"
+            )
+        return self
 
     def neural_as(self, extra: str) -> Neural:
         """The section neural with what a further modality reads in place of its signal."""

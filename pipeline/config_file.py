@@ -27,20 +27,44 @@ def load_config(source: str | Path | dict | None = None) -> Config:
     elif str(source).lstrip().startswith("{"):
         values = json.loads(str(source))
     else:
-        where = source
-        try:
-            values = yaml.safe_load(Path(source).read_text(encoding="utf-8")) or {}
-        except OSError as error:
-            raise InputError("cannot read the configuration", where=source, found=error.strerror) from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError("the configuration is not valid YAML", where=source, found=error) from error
-        if not isinstance(values, dict):
-            raise InputError("the configuration must be a mapping of keys", where=source, found=type(values).__name__)
+        where, values = source, read_keys(source)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         problems = [_problem(detail, where) for detail in error.errors()]
         raise problems[0] if len(problems) == 1 else InputErrors(problems) from None
+
+
+def read_keys(path: str | Path) -> dict:
+    """The keys that a YAML or JSON file holds, unchecked.
+
+    Raises InputError where the file cannot be read, is no mapping of keys, or has a key twice in one section, of which
+    YAML readers silently forget the first.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = yaml.load(file, Loader=_Loader) or {}
+    except OSError as error:
+        raise InputError("cannot read the configuration", where=path, found=error.strerror) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError("the configuration is not valid YAML", where=path, found=error) from error
+    if not isinstance(values, dict):
+        raise InputError("the configuration must be a mapping of keys", where=path, found=type(values).__name__)
+    return values
+
+
+class _Loader(yaml.SafeLoader):
+    def construct_mapping(self, node, deep=False):
+        lines: dict[str, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in lines:
+                raise InputError(
+                    f"the key {key.value!r} stands twice in one section",
+                    where=f"{key.start_mark.name}, lines {lines[key.value]} and {key.start_mark.line + 1}",
+                    mend="join the two",
+                )
+            lines[key.value] = key.start_mark.line + 1
+        return super().construct_mapping(node, deep)
 
 
 def subtree(config: Config, keys: tuple[str, ...]) -> str:

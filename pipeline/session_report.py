@@ -22,6 +22,8 @@ from pipeline.pulses.session_clock import check_pulse_channels, read_clock
 from pipeline.sessions import Session, absent_files
 from pipeline.sync import sync_kind
 
+MOST_SOUNDS = 10  # a recording of spikes that is longer than so many of the sound is odd
+
 
 @dataclass
 class SessionReport:
@@ -120,6 +122,7 @@ def look_at(session: Session, config: Config) -> SessionReport:
             )
         )
         report.annotated_s = annotated and annotated[:2]
+        attempt(lambda: _check_called(report, config))
     if session.covariates and not absent & {"covariates", "nwb"}:
         span_s = report.analysed_s if report.clock else None
         attempt(lambda: check_covariates(session.covariates, session.nwb, span_s=span_s))
@@ -133,6 +136,7 @@ def look_at(session: Session, config: Config) -> SessionReport:
         report.notes.append(f"no {', '.join(without)} (section extra): models learn from this session without")
     if session.audio and session.nwb and not session.sync:
         report.notes.append("sync is empty: sound and NWB are taken to run on one clock that starts with the sound")
+    attempt(lambda: _check_spikes(report))
     attempt(lambda: _check_overlap(report))
     attempt(lambda: _check_length(report, config))
     return report
@@ -177,6 +181,32 @@ def _check_sound(report: SessionReport, config: Config) -> None:
     )
     report.n_bands = len(frequency_hz)
     band_groups(report.n_bands, n_bands=config.clips.n_bands)
+
+
+def _check_called(report: SessionReport, config: Config) -> None:
+    if report.annotated_s is not None and not len(report.annotated_s[0]) and config.clips.mode != "continuous":
+        raise InputError(
+            "the annotations say that there are no calls, so that no clips can be cut",
+            where=report.session.annotations,
+            mend="delete the session from the sheet; to detect calls instead, empty its column annotations",
+        )
+
+
+def _check_spikes(report: SessionReport) -> None:
+    if report.units is None or report.units.kind != "spikes" or not report.units.n_units:
+        return
+    if not report.units.n_spikes:
+        raise InputError(
+            "no unit has a spike",
+            where=report.session.nwb,
+            found=f"{report.units.n_units} units",
+            mend="empty the session's column nwb (sound alone), or delete its row",
+        )
+    spikes_s = report.units.stop_s - report.units.start_s
+    if report.audio_s is not None and spikes_s > MOST_SOUNDS * np.ptp(report.audio_s):
+        report.notes.append(
+            f"spikes span {spikes_s:.6g} s, the sound {np.ptp(report.audio_s):.6g} s: are spike times in seconds?"
+        )
 
 
 def _check_overlap(report: SessionReport) -> None:

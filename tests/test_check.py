@@ -104,6 +104,32 @@ def test_covariates_are_looked_at(folder):
     assert "need a column time_s" in found[2] and "nothing of this kind" in found[3]
 
 
+def test_covariates_of_a_part_of_the_session_are_noted(folder):
+    for name, stop_s in (("half", 11.5), ("whole", 13.1)):
+        times_s = np.arange(10, stop_s, 0.1)
+        np.savetxt(folder / f"{name}.csv", np.c_[times_s, times_s], "%.3f", ",", header=f"time_s,{name}", comments="")
+    sheet = sheet_of(folder, *(f"{n}\tanna\ta.wav\ta.nwb\tgood.csv\t\t{n}.csv" for n in ("half", "whole")))
+    sheet.write_text(sheet.read_text().replace("annotations", "annotations\tcovariates"))
+    (half, whole), _ = check_sheet(sheet, config_of())
+    assert half.problems == [] and any("cover only 47% of the session" in note for note in half.notes)
+    assert whole.problems == whole.notes == []
+
+
+def test_a_session_with_nothing_to_learn_from_is_told_before_the_run(folder):
+    (folder / "none.csv").write_text("start_s,stop_s\n")
+    write_nwb(folder / "silent.nwb", [[], []])
+    write_nwb(folder / "ms.nwb", [np.linspace(10e3, 13e3, 50)])
+    rows = ("a.nwb\t10\tnone.csv", "silent.nwb\t10", "ms.nwb\t10e3")
+    sheet = sheet_of(folder, *(f"s{i}\tanna\ta.wav\t{row}" for i, row in enumerate(rows)))
+    reports, _ = check_sheet(sheet, load_config({"clips": {"split": {"guard_s": 0.05}}}))
+    found = [" ".join(map(str, report.problems)) for report in reports]
+    assert "there are no calls" in found[0] and "delete the session" in found[0]
+    assert "no unit has a spike" in found[1]
+    assert any("spikes span 3000 s, the sound 3 s" in note for note in reports[2].notes)
+    reports, _ = check_sheet(sheet, config_of())  # continuous clips need no calls
+    assert reports[0].problems == []
+
+
 def test_further_modalities_are_looked_at(folder):
     sheet = sheet_of(folder, "s1\tanna\ta.wav\ta.nwb\tgood.csv")
     config = config_of()

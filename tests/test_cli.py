@@ -47,6 +47,14 @@ def test_a_missing_sheet_is_a_mistake_too(tmp_path, capsys):
     assert "none.tsv" in capsys.readouterr().err
 
 
+def test_a_file_that_cannot_be_written_is_named(tmp_path, capsys):
+    arguments = ["simulate", "--out-dir", str(tmp_path / "file" / "folder")]
+    (tmp_path / "file").write_text("")
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("duet simulate: ") and str(tmp_path / "file") in told and "Traceback" not in told
+
+
 def test_version(capsys):
     with pytest.raises(SystemExit):
         main(["--version"])

@@ -101,6 +101,11 @@ def test_options_may_wait_for_a_family_that_is_not_trained():
         ({"audio": {"low_hz": 5e4, "high_hz": 4e4}}, "must be below"),
         ({"audio": {"hop_s": 0.01}}, "skip sound"),
         ({"audio": {"scale": "mel"}}, "needs n_bands"),
+        ({"calls": {"min_duration_s": 0.5}}, r"min_duration_s \(0\.5\) must be below max_duration_s \(0\.4\)"),
+        ({"mapping": {"n_surrogates_fine": 150}}, r"n_surrogates_fine \(150\) must be at least n_surrogates \(199\)"),
+        ({"mapping": {"band_hz": 3}}, r"band_hz \(3\) must be 475 to 31666\.7 Hz"),
+        ({"mapping": {"band_hz": 50e3}}, r"band_hz \(50000\) must be"),
+        ({"mapping": {"max_lag_s": 150}}, r"mapping\.max_lag_s[\s\S]*less than or equal to 2"),
         ({"models": {"families": ["mvea"]}}, "did you mean 'mvae'"),
         ({"models": {"options": {"mvea": {"alpha": 1}}}}, r"models\.options: .*no family 'mvea'; known: .*mean 'mvae'"),
         ({"models": {"neural_weight": float("nan")}}, r"models\.neural_weight[\s\S]*finite"),
@@ -127,7 +132,19 @@ def test_all_mistakes_are_told_at_once():
         load_config({"audio": {"hop_s": 0}, "seed": -1})
 
 
-@pytest.mark.parametrize("text, message", [("a: [", "not valid YAML"), ("- 1\n", "must be a mapping")])
+def test_the_width_of_tuning_bins_holds_for_linear_bands_alone():
+    load_config({"audio": {"scale": "mel", "n_bands": 64, "low_hz": 500, "high_hz": 5000}})
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("a: [", "not valid YAML"),
+        ("- 1\n", "must be a mapping"),
+        ("audio: {low_hz: 4e4}\nseed: 1\naudio: {hop_s: 0.002}\n", "the key 'audio' stands twice"),
+        ("audio:\n  hop_s: 0.001\n  hop_s: 0.002\n", "the key 'hop_s' stands twice"),
+    ],
+)
 def test_a_broken_file_is_named(tmp_path, text, message):
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(InputError, match=rf"{message}[\s\S]*c\.yaml"):

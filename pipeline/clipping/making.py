@@ -88,6 +88,12 @@ def make_clips(
         bout = np.where(call >= 0, calls["bout"].to_numpy(int)[call] if len(calls) else -1, -1)
     if mode == "continuous" or len(np.unique(bout)) < FEW_BOUTS:
         block = blocks_of_time(start_s, n_blocks=n_blocks)
+        if mode != "continuous":
+            warnings.warn(
+                f"session {session!r} has fewer than {FEW_BOUTS} bouts, so that training, validation and test divide "
+                "bouts; tests of units take a bout as one part, and what they say of the model is not fully held out",
+                stacklevel=2,
+            )
     else:
         block = blocks_of_bouts(_rank_in_time(bout, start_s), n_blocks=n_blocks)
     split, used_guard_s = affordable_splits(
@@ -242,7 +248,8 @@ def _place(
         raise InputError(
             "there are no calls to cut clips from",
             where=f"session {session!r}, clips.mode: {mode}",
-            mend="clips.mode: continuous, a lower calls.peak_threshold, or annotations in the sheet",
+            mend="clips.mode: continuous, a lower calls.peak_threshold, or annotations in the sheet; "
+            "if the animal did not call, delete the row from the sheet",
         )
     elif mode == "call":
         start_s = windows_round(call_s[:, 0], call_s[:, 1], duration_s=duration_s)

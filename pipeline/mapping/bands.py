@@ -29,29 +29,43 @@ def peak_bands(
     `curves` (n_curves, n_bands) are heights over the floor; NaN marks bands without data, where a run ends.
     The edges come from linear interpolation between bin centres; where the run reaches the outermost bin
     with data it is open, and the edge is the edge of that bin. Peaks are refined by a parabola over three bins.
-    Peaks are sought `within` some bands (n_bands,), bool, by default in all; edges may lie outside.
+    Peaks are sought `within` some bands (n_bands,), bool, by default in all; edges may lie outside. A curve that does
+    not rise above 0 there, or has no data, has no band: all of its values are NaN.
 
     Returns arrays (n_curves,): peak_hz, low_hz, high_hz, height, open_low, open_high.
     """
     n_curves, n_bands = curves.shape
     filled = np.where(np.isnan(curves), -np.inf, curves)
     rows, columns = np.arange(n_curves), np.arange(n_bands)
-    peak = (filled if within is None else np.where(within, filled, -np.inf)).argmax(axis=1)
-    height = filled[rows, peak]
+    sought = filled if within is None else np.where(within, filled, -np.inf)
+    peak = sought.argmax(axis=1)
+    height = sought[rows, peak]
+    exists = height > 0
+    filled, height = np.where(exists[:, None], filled, 0.0), np.where(exists, height, 0.0)
     below = ~(filled > height[:, None] / 2)
     left = np.where(below & (columns < peak[:, None]), columns, -1).max(axis=1)  # nearest bin that is below half
     right = np.where(below & (columns > peak[:, None]), columns, n_bands).min(axis=1)
     low_hz, open_low = _crossing(filled, height, left, left + 1, centre_hz, edges_hz[left + 1])
     high_hz, open_high = _crossing(filled, height, right, right - 1, centre_hz, edges_hz[right])
     peak_hz = np.clip(_refined(filled, peak, centre_hz), low_hz, high_hz)
-    return {
-        "peak_hz": peak_hz,
-        "low_hz": low_hz,
-        "high_hz": high_hz,
-        "height": height,
-        "open_low": open_low,
-        "open_high": open_high,
+    edges = {"peak_hz": peak_hz, "low_hz": low_hz, "high_hz": high_hz, "height": height}
+    return {name: np.where(exists, values, np.nan) for name, values in edges.items()} | {
+        "open_low": open_low & exists,
+        "open_high": open_high & exists,
     }
+
+
+def interval(drawn: np.ndarray) -> np.ndarray:
+    """95 % interval of draws along the first axis, shape (2, ...); NaN where not half of the draws are finite."""
+    enough = np.isfinite(drawn).mean(axis=0) >= 0.5
+    ends = np.nanquantile(np.where(enough, drawn, 0.0), [0.025, 0.975], axis=0)
+    return np.where(enough, ends, np.nan)
+
+
+def edges_between(centre_hz: np.ndarray) -> np.ndarray:
+    """Edges (n_bands + 1,) of neighbouring bands of which the centres are known: halfway, the outermost likewise."""
+    half = np.diff(centre_hz) / 2
+    return np.concatenate([centre_hz[:1] - half[:1], centre_hz[1:] - half, centre_hz[-1:] + half[-1:]])
 
 
 def band_runs(curve: np.ndarray, *, top: float | None = None) -> list[np.ndarray]:
@@ -82,7 +96,10 @@ def band_runs(curve: np.ndarray, *, top: float | None = None) -> list[np.ndarray
 
 
 def bins_inside(centre_hz: np.ndarray, low_hz: float, high_hz: float) -> np.ndarray:
-    """The bins whose centres lie in a band, and the one nearest to its middle at least, (n_bands,) bool."""
+    """The bins whose centres lie in a band, and the one nearest to its middle at least, (n_bands,) bool; none in a band
+    of NaN."""
+    if np.isnan(low_hz):
+        return np.zeros(len(centre_hz), bool)
     inside = (centre_hz >= low_hz) & (centre_hz <= high_hz)
     inside[np.abs(centre_hz - (low_hz + high_hz) / 2).argmin()] = True
     return inside

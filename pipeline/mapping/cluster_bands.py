@@ -7,9 +7,9 @@ import xarray as xr
 from sklearn.linear_model import RidgeCV
 
 from pipeline.clips import SessionClips
-from pipeline.mapping.bands import band_runs, bins_inside, overlap, peak_bands
+from pipeline.mapping.bands import band_runs, bins_inside, interval, overlap, peak_bands
 from pipeline.mapping.nulls import permutation_p
-from pipeline.mapping.tuning import gains
+from pipeline.mapping.tuning import pooled_gains
 from pipeline.mapping.tuning_file import RIDGE_BINS
 
 PENALTIES = np.logspace(-1, 5, 13)
@@ -39,10 +39,10 @@ def cluster_gain(
     for session, (member, weight) in enumerate(zip(members, weights, strict=True)):
         tuning = member.tuning
         mean_count = tuning["mean_count"].values[member.units]
-        response = np.tensordot(weight, tuning["bout_response"].values[:, member.units].astype(float), 1)
-        gram = np.tensordot(weight, tuning["bout_gram"].values.astype(float), 1)
+        response, observed = (tuning[name].values[:, member.units] for name in ("bout_response", "bout_observed"))
         tested = tuning["band_tested"].values.astype(bool)
-        curves = gains(response, gram, mean_count, tested=tested, ridge_bins=RIDGE_BINS)
+        sums = response, tuning["bout_gram"].values, observed, mean_count
+        curves = pooled_gains(weight, *sums, tested=tested, ridge_bins=RIDGE_BINS)
         share = np.sqrt(np.maximum(mean_count, 1e-9))
         times = np.ones(1) if counted is None else counted[session][..., None]
         total = total + times * np.where(tested, np.nan_to_num(share @ curves), 0.0)
@@ -65,7 +65,8 @@ def describe_cluster(
 
     The members were admitted by the whole session. Of the voters, part B may have chosen none: only so is their test
     held out. How many bands there may be, where, and which comes first, is read from their part A (`band_runs`);
-    without voters from the members', and nothing is tested. The draws are of animals, where there are several, and of
+    without voters from the members', and nothing is tested. Without any band in part A there is one row, of NaN. The
+    draws are of animals, where there are several, and of
     bouts within their sessions. `is_band`: whether the band's peak in the voters' part B exceeds 95 % of the maxima
     over all bands of the surrogates; of several bands only those count, beside the first.
     """
@@ -81,9 +82,9 @@ def describe_cluster(
     for within, one, test in zip(places, found, tests, strict=True):
         low, high = one["low_hz"], one["high_hz"]
         row = {name: float(one[name][0]) for name in ("peak_hz", "low_hz", "high_hz", "height")}
-        interval = peak_bands(drawn, centre_hz, edges_hz, within=within)
+        draws = peak_bands(drawn, centre_hz, edges_hz, within=within)
         for name in ("peak_hz", "low_hz", "high_hz"):
-            row[f"{name}_ci_low"], row[f"{name}_ci_high"] = np.quantile(interval[name], [0.025, 0.975])
+            row[f"{name}_ci_low"], row[f"{name}_ci_high"] = interval(draws[name])
         row["edge_open"] = bool(one["open_low"][0] or one["open_high"][0])
         row["heldout_iou"] = overlap(low[1], high[1], low[2], high[2]) if voters else np.nan
         rows.append(row | test)
@@ -112,11 +113,12 @@ def _held_out(voters: list[Members], inside: np.ndarray, *, replicates: set[str]
 
     Statistic in part B: the mean over animals of z inside the band minus outside of all bands, where each animal's is
     the sum over its units, in SDs of its surrogates. Those swap contours within bouts for all units of a session
-    together, so that their shared response counts once, and animals weigh the same however many units they have. Of the
-    animals that have members (`replicates`) those agree whose own p <= ALPHA. NaN without voters.
+    together, so that their shared response counts once, and animals weigh the same however many units they have. An
+    animal without enough sound in a band has no say in it: NaN, as without voters. Of the
+    animals that have members (`replicates`) those agree whose own p <= ALPHA.
     """
     n_surrogates = min((member.tuning.sizes["surrogate"] for member in voters), default=0)
-    if n_surrogates < 19:
+    if n_surrogates < 19 or not any(member.tuning["band_tested"].values.any() for member in voters):
         return [{"p": np.nan, "p_floor": np.nan, "n_animals_agree": 0, "is_band": False}] * len(inside)
     animals = {member.animal: [] for member in voters}
     for member in voters:
@@ -126,13 +128,15 @@ def _held_out(voters: list[Members], inside: np.ndarray, *, replicates: set[str]
         z = np.nansum(sums, axis=0)  # (1 + n_surrogates, n_bands), as it was first
         usable = np.isfinite(sums).any(axis=(0, 1))
         outside = ~inside.any(axis=0) & usable
-        weights = [_mean_of(one & usable) - _mean_of(outside) for one in inside]
+        weights = [
+            _mean_of(one & usable) - _mean_of(outside) if (one & usable).any() else np.full(len(one), np.nan)
+            for one in inside
+        ]
         contrasts.append(_in_sds(z @ np.transpose(weights)))
         curves.append(np.where(usable, _in_sds(z), np.nan))
     contrasts = np.array(contrasts)  # (n_animals, 1 + n_surrogates, n_runs)
-    pooled = contrasts.mean(axis=0)
-    n_heard = np.isfinite(curves).sum(axis=0)
-    curve = np.where(n_heard > 0, np.nansum(curves, axis=0) / np.maximum(n_heard, 1), -np.inf)
+    pooled = _mean_of_finite(contrasts)
+    curve = np.nan_to_num(_mean_of_finite(np.array(curves)), nan=-np.inf)
     own_p = permutation_p(contrasts[:, 0], contrasts[:, 1:].swapaxes(0, 1))  # (n_animals, n_runs)
     counted = [animal in replicates for animal in animals]
     p = permutation_p(pooled[0], pooled[1:])
@@ -142,7 +146,7 @@ def _held_out(voters: list[Members], inside: np.ndarray, *, replicates: set[str]
             "p": float(p[run]),
             "p_floor": 1 / (1 + n_surrogates),
             "n_animals_agree": int((own_p[counted, run] <= ALPHA).sum()),
-            "is_band": bool(curve[0, inside[run]].max() > highest),
+            "is_band": bool(curve[0, inside[run]].max(initial=-np.inf) > highest),
         }
         for run in range(len(inside))
     ]
@@ -159,6 +163,12 @@ def _summed_z(member: Members, n_surrogates: int) -> np.ndarray:
 
 def _mean_of(bins: np.ndarray) -> np.ndarray:
     return bins / max(bins.sum(), 1)
+
+
+def _mean_of_finite(values: np.ndarray) -> np.ndarray:
+    """Mean of the finite along the first axis, NaN where there is none."""
+    n = np.isfinite(values).sum(axis=0)
+    return np.divide(np.nansum(values, axis=0), n, out=np.full(n.shape, np.nan), where=n > 0)
 
 
 def _in_sds(values: np.ndarray) -> np.ndarray:
@@ -179,9 +189,9 @@ def decoding_r2(clips: list[SessionClips], members: dict[str, list[str]], *, low
         whole = session.present[:, :2].all(axis=1)
         train = whole & (session.split == "train")
         test = whole & np.isin(session.split, ["validation", "test"])
-        if not rows or min(train.sum(), test.sum()) < MIN_CLIPS:
-            continue
         inside = bins_inside(session.frequency_hz, low_hz, high_hz)
+        if not rows or min(train.sum(), test.sum()) < MIN_CLIPS or not inside.any():
+            continue
         level_db = session.spectrogram.mean(axis=2)
         energy = level_db[:, inside].mean(axis=1) - level_db.mean(axis=1)
         counts = np.nansum(session.counts[:, rows], axis=2)

@@ -148,20 +148,20 @@ def model_coupling(loaded: LoadedModel, clips: SessionClips, *, lag_s: np.ndarra
 def pooled_coupling(
     seeds: list[ClipCoupling], *, n_draws: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean over seeds, and a 95 % interval from draws of seeds and, within each, of blocks; each (n_bands, n_units)."""
+    """Mean over seeds, and a 95 % interval from draws of seeds and of blocks; each (n_bands, n_units).
+
+    All seeds are read on the same clips: what a draw of blocks does it does to all of them, and more seeds do not
+    average it away.
+    """
     mean = np.mean([s.coupling.mean(axis=0) for s in seeds], axis=0)
-    totals, sizes = [], []
-    for one in seeds:
-        names, block = np.unique(one.changes.block, return_inverse=True)
-        member = np.equal.outer(np.arange(len(names)), block).astype(np.float32)
-        totals.append(np.tensordot(member, one.coupling, 1))
-        sizes.append(member.sum(axis=1))
-    weights = [np.zeros((n_draws, len(size)), np.float32) for size in sizes]
-    for draw in range(n_draws):
-        for seed in generator.integers(len(seeds), size=len(seeds)):
-            weight = generator.multinomial(len(sizes[seed]), np.full(len(sizes[seed]), 1 / len(sizes[seed])))
-            weights[seed][draw] += weight / (weight @ sizes[seed]) / len(seeds)
-    draws = sum(np.tensordot(weight, total, 1) for weight, total in zip(weights, totals, strict=True))
+    names, block = np.unique(seeds[0].changes.block, return_inverse=True)
+    member = np.equal.outer(np.arange(len(names)), block).astype(np.float32)
+    blocks, runs = (generator.multinomial(n, np.full(n, 1 / n), n_draws) for n in (len(names), len(seeds)))
+    of_blocks = blocks / (blocks @ member.sum(axis=1))[:, None]
+    draws = 0.0
+    for seed, one in enumerate(seeds):
+        weights = (of_blocks * runs[:, seed, None] / len(seeds)).astype(np.float32)
+        draws = draws + np.tensordot(weights, np.tensordot(member, one.coupling, 1), 1)
     low, high = np.quantile(draws, [0.025, 0.975], axis=0)
     return mean, low, high
 

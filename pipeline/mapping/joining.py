@@ -5,7 +5,7 @@ import pandas as pd
 
 from pipeline.clips import SessionClips
 from pipeline.evaluation.factorisation import audio_shares, spaces
-from pipeline.mapping.bands import overlap
+from pipeline.mapping.bands import edges_between, overlap
 from pipeline.mapping.choice import Primary, best_baselines, comparison_table, likelihood_table, unit_bits
 from pipeline.mapping.controls import pooled_controls
 from pipeline.mapping.coupling import LatentChanges, held_out_p, model_coupling, pooled_coupling
@@ -48,13 +48,13 @@ def coupling_table(
         )
         profiles[tunings.session_of_unit == session.session] = profile
         p, p_floor = held_out_p(profile, one, session.unit_ids)
-        half = np.diff(session.frequency_hz).mean() / 2
+        edges_khz = edges_between(session.frequency_hz) / 1e3
         n_bands, n_units = mean.shape
         tables.append(
             pd.DataFrame(
                 {
-                    "band_low_khz": np.tile((session.frequency_hz - half) / 1e3, n_units),
-                    "band_high_khz": np.tile((session.frequency_hz + half) / 1e3, n_units),
+                    "band_low_khz": np.tile(edges_khz[:-1], n_units),
+                    "band_high_khz": np.tile(edges_khz[1:], n_units),
                     "unit_id": np.repeat(session.unit_ids, n_bands),
                     "coupling_db_log_rate": mean.T.ravel(),
                     "ci_low": low.T.ravel(),

@@ -13,7 +13,7 @@ import torch
 
 from pipeline.clips import MODALITIES, SessionClips
 from pipeline.evaluation.scores import bits_per_bin, bits_per_spike, block_sums
-from pipeline.mapping.bands import band_columns, band_runs, bins_inside, peak_bands
+from pipeline.mapping.bands import band_columns, band_runs, bins_inside, edges_between, interval, peak_bands
 from pipeline.mapping.coupling import MAX_CLIPS, SMALLEST_COUNT, LatentChanges, held_out_clips
 from pipeline.mapping.latent_links import Link
 from pipeline.mapping.latents import Traversal
@@ -100,8 +100,7 @@ def latent_bands(
     block = np.concatenate([f"{session} " + c.block.astype(str).astype(object) for session, c in enumerate(changes)])
     mean, rms = audio.mean(axis=0) * sd, np.sqrt(square.mean(axis=0)) * sd  # (n_bands, n_latents)
     drawn = bout_draws(audio, block, n_draws=n_draws, generator=generator) * sd
-    half = np.diff(frequency_hz, prepend=2 * frequency_hz[0] - frequency_hz[1]) / 2
-    grid = (frequency_hz, np.append(frequency_hz - half, frequency_hz[-1] + half[-1]))
+    grid = (frequency_hz, edges_between(frequency_hz))
     rows = []
     for latent in np.flatnonzero(active):
         curve, top = mean[:, latent], np.abs(mean[:, latent]).max()
@@ -109,9 +108,9 @@ def latent_bands(
         runs.sort(key=lambda run: -(run[0] * curve)[run[1]].max())
         for run, (sign, within) in enumerate(runs):
             found = {name: values[0] for name, values in peak_bands(sign * curve[None], *grid, within=within).items()}
-            intervals = peak_bands(sign * drawn[:, :, latent], *grid, within=within)
+            draws = peak_bands(sign * drawn[:, :, latent], *grid, within=within)
             for name in ("peak_hz", "low_hz", "high_hz"):
-                found[f"{name}_ci_low"], found[f"{name}_ci_high"] = np.quantile(intervals[name], ENDS)
+                found[f"{name}_ci_low"], found[f"{name}_ci_high"] = interval(draws[name])
             found["edge_open"] = found["open_low"] or found["open_high"]
             peak = np.where(within, sign * curve, -np.inf).argmax()
             inside = bins_inside(frequency_hz, found["low_hz"], found["high_hz"])

@@ -105,7 +105,7 @@ def shift_link(
 
     `left` (n_clips, n_left), `right` (n_clips, n_right) in the order of time; block means (`blocks` (n_clips,):
     bouts) are removed from both, so that drift between bouts is no link, and so is their regression on `without`
-    (n_clips, n_nuisances). Shifts are spread over those of at least 40 clips.
+    (n_clips, n_nuisances). Shifts are spread over those of at least 40 clips, or a quarter of them where that is less.
     """
     left, right = (_less_means(values, blocks) for values in (left, right))
     if without is not None:

@@ -46,7 +46,6 @@ def profile_playback(
     part = _part_of_bins(units.start_s, clip_start_s, role, clip_duration_s=clip_duration_s)
     lags = options.lags(dt, step_s=LAG_STEP_S)
     shared = {"lags": lags, "bin_width_s": dt}
-    drawn = {"lags": lags, "n_surrogates": options.n_surrogates, "generator": options.generator("presentations")}
     slots, method, why = None, "playback", ""
     if presented is not None:
         times = (presented[name].to_numpy(float) for name in ("start_s", "stop_s"))
@@ -61,12 +60,14 @@ def profile_playback(
                 stacklevel=2,
             )
             why = f"; no other order of the presentations: {why}"
+    if slots:
+        generator = options.generator("presentations")
+        stages = {"orders": options.n_surrogates, "orders_fine": options.n_surrogates_fine}
+        orders = {name: slots.orders(n, generator) for name, n in stages.items()}
     found, responses = [], []
     for firing in _firing(units):
         if slots:
-            one = pseudosessions.presented_selectivity(
-                sound, firing, slots, part, n_surrogates_fine=options.n_surrogates_fine, **drawn
-            )
+            one = pseudosessions.presented_selectivity(sound, firing, slots, part, lags=lags, **orders)
         else:
             one = playback.playback_selectivity(sound, firing, part, **shared)
         sums = [playback.block_sums(sound, firing, lag=lag, bin_width_s=dt) for lag in (one.lag_a, one.lag)]
@@ -77,13 +78,16 @@ def profile_playback(
     for name, side in unlinked_sides(units).items():
         p_values = {"vocal": [], "band": []}
         for draw, shift in enumerate(shifts):
-            late, sound = side.at(slice(len(part) - shift)), playback.sound_side(power_db[shift:], bin_width_s=dt)
-            p_values["vocal"].append(unlinked_p(late, sound.loudness, options))
+            late, later = side.at(slice(len(part) - shift)), playback.sound_side(power_db[shift:], bin_width_s=dt)
+            p_values["vocal"].append(unlinked_p(late, later.loudness, options))
             if slots or draw % BAND_EVERY == 0:  # other orders cost little
+                if slots:
+                    moved = slots.moved(shift, len(later.bands))
+                    others = moved.orders(options.n_surrogates, options.generator("presentations", name, shift))
                 parts = [
-                    pseudosessions.presented_p(sound, firing, slots.moved(shift, len(sound.bands)), **drawn)
+                    pseudosessions.presented_p(later, firing, moved, lags=lags, orders=others)
                     if slots
-                    else playback.playback_p(sound, firing, **shared)
+                    else playback.playback_p(later, firing, **shared)
                     for firing in _firing(late)
                 ]
                 p_values["band"].append(np.concatenate(parts))
@@ -91,9 +95,11 @@ def profile_playback(
             controlled[level][name] = draws
     starts = playback.block_starts(len(part), bin_width_s=dt)
     size = np.diff(np.append(starts, len(part)))
-    gram = size[:, None, None] * np.eye(len(edges_hz))  # each band by itself: bands have unit variance
+    heard = np.add.reduceat(sound.heard, starts, dtype=float)
+    seen = np.add.reduceat(units.valid & sound.heard[:, None], starts, dtype=float) / np.maximum(heard, 1)[:, None]
+    gram = heard[:, None, None] * np.eye(len(edges_hz))  # each band by itself: bands have unit variance
     curves = [
-        Curves(np.pad(np.concatenate(parts, axis=1), ((0, 0), (0, 0), (0, 1))), gram, units.scale(units.mean))
+        Curves(np.pad(np.concatenate(parts, axis=1), ((0, 0), (0, 0), (0, 1))), gram, seen, units.scale(units.mean))
         for parts in zip(*responses, strict=True)
     ]
     middle = np.minimum(starts + size // 2, len(part) - 1)

@@ -87,10 +87,10 @@ def profile_calls(
     curves = []
     for lag in (found.lag_a, found.lag):
         whole_lag = np.rint(lag).astype(int)
-        response, gram, mean_count = bout_sums(
+        response, gram, observed, mean_count = bout_sums(
             located, counts, valid, nuisance=nuisance, edges_hz=edges_hz, lag=whole_lag, regressors=regressors
         )
-        curves.append(Curves(response, gram, units.scale(mean_count)))
+        curves.append(Curves(response, gram, observed, units.scale(mean_count)))
     for name, (side, song, _, late) in pairs.items():
         bins, song = _near(song, len(envelope), margin=margin)
         more = {"side": side, "song": song, "nuisance": Nuisance(song)}

@@ -37,6 +37,12 @@ class Slots:
         kept = (self.first >= bins) & (self.first - bins + self.n_bins <= n_bins)
         return Slots(self.first[kept] - bins, *(values[kept] for values in (self.n_bins, self.group, self.part)))
 
+    def orders(self, n_orders: int, generator: np.random.Generator) -> list[np.ndarray]:
+        """For every group how its sounds are placed: as they were and in `n_orders` other orders, (1 + n_orders,
+        n_slots of the group). All units are compared with the same, so that a response that they share counts once."""
+        sizes = np.unique(self.group, return_counts=True)[1]
+        return [np.vstack([np.arange(n), orders_within(np.zeros(n, int), n_orders, generator)]) for n in sizes]
+
 
 def find_slots(
     start_s: np.ndarray, stop_s: np.ndarray, labels: np.ndarray, *, part: np.ndarray, begin_s: float, bin_width_s: float
@@ -95,30 +101,31 @@ def presented_selectivity(
     part: np.ndarray,
     *,
     lags: np.ndarray,
-    n_surrogates: int,
-    n_surrogates_fine: int,
-    generator: np.random.Generator,
+    orders: list[np.ndarray],
+    orders_fine: list[np.ndarray],
 ) -> Selectivity:
-    """Test every unit; `firing` (n_bins, n_units) without drift, 0 where invalid; `part` (n_bins,) 0 A, 1 B, 2 neither.
+    """Test every unit; `firing` (n_bins, n_units) without drift, 0 where invalid; `part` (n_bins,) 0 A, 1 B, 2 neither;
+    `Slots.orders` of both stages.
 
     Statistic: maximum over lags and bands of the correlation inside the presentations, z-scored over the surrogates.
     Two stages, as for calls.
     """
     firing = without_loudness(firing, sound, slots, lags)
-    scores = _scores(sound, firing, slots, lags, n_surrogates, generator)
+    scores = _scores(sound, firing, slots, lags, orders)
     observed, drawn = scores[0], scores[1:]
+    n_surrogates_fine = len(orders_fine[0]) - 1
     tested = np.ones(sound.bands.shape[1], bool)
     read, scale_b = described(observed, drawn, tested, lags)
     first, first_a = (first_stage(observed[which], drawn[:, which], tested) for which in (2, 0))
     silent = silent_units(sound, firing)
     p = np.where(silent, np.nan, first.p)
-    p_floor = np.full(len(p), 1 / (1 + n_surrogates))
+    p_floor = np.full(len(p), 1 / (1 + len(drawn)))
     fine = (p <= FINE_STAGE_P) & (n_surrogates_fine > 0)
     z_b = np.empty((n_surrogates_fine if fine.any() else 0, fine.sum(), len(tested)), np.float16)
     again = np.flatnonzero(fine)
     for begin in range(0, len(again), UNITS_AT_ONCE):
         units = again[begin : begin + UNITS_AT_ONCE]
-        more = _scores(sound, firing[:, units], slots, lags, n_surrogates_fine, generator)[1:]
+        more = _scores(sound, firing[:, units], slots, lags, orders_fine)[1:]
         largest = ((more[:, 2] - first.mean[..., units]) / first.sd[..., units]).max(axis=(1, 2))
         p[units] = (1 + (largest >= first.statistic[units]).sum(axis=0)) / (1 + n_surrogates_fine)
         p_floor[units] = 1 / (1 + n_surrogates_fine)
@@ -139,11 +146,13 @@ def presented_selectivity(
 
 
 def presented_p(
-    sound: SoundSide, firing: np.ndarray, slots: Slots, *, lags: np.ndarray, n_surrogates: int, generator
+    sound: SoundSide, firing: np.ndarray, slots: Slots, *, lags: np.ndarray, orders: list[np.ndarray]
 ) -> np.ndarray:
-    """The p values (n_units,) alone of the first stage of `presented_selectivity`."""
+    """The p values (n_units,) alone of the first stage of `presented_selectivity`; NaN without presentations."""
+    if not orders:
+        return np.full(firing.shape[1], np.nan)
     firing = without_loudness(firing, sound, slots, lags)
-    scores = _scores(sound, firing, slots, lags, n_surrogates, generator)[:, 2]
+    scores = _scores(sound, firing, slots, lags, orders)[:, 2]
     p = first_stage(scores[0], scores[1:], np.ones(sound.bands.shape[1], bool)).p
     return np.where(silent_units(sound, firing), np.nan, p)
 
@@ -172,16 +181,15 @@ def _bins_of(slots: Slots, group: int) -> tuple[int, np.ndarray]:
     return slots.part[chosen[0]], slots.first[chosen][:, None] + np.arange(slots.n_bins[chosen[0]])
 
 
-def _scores(sound: SoundSide, firing, slots: Slots, lags, n_orders: int, generator: np.random.Generator) -> np.ndarray:
-    """sum_t band[t - lag] firing[t] inside the presentations, as they were and then in `n_orders` other orders, shape
-    (1 + n_orders, n_parts, n_bands, n_lags, n_units); the last part is all."""
+def _scores(sound: SoundSide, firing, slots: Slots, lags, orders_of_groups: list[np.ndarray]) -> np.ndarray:
+    """sum_t band[t - lag] firing[t] inside the presentations in each order of `Slots.orders`, shape (1 + n_orders,
+    n_parts, n_bands, n_lags, n_units); the last part is all."""
     n_bands, n_units, reach = sound.bands.shape[1], firing.shape[1], int(np.abs(lags).max(initial=0))
     padded = np.pad(firing.astype(np.float32), ((reach, reach), (0, 0)))
-    scores = np.zeros((1 + n_orders, 4, n_bands, len(lags), n_units), np.float32)
-    for group in np.unique(slots.group):
+    scores = np.zeros((len(orders_of_groups[0]), 4, n_bands, len(lags), n_units), np.float32)
+    for group, orders in zip(np.unique(slots.group), orders_of_groups, strict=True):
         part, at = _bins_of(slots, group)
         n, length = at.shape
-        orders = np.vstack([np.arange(n), orders_within(np.zeros(n, int), n_orders, generator)])
         picked = csr_array(
             (
                 np.ones(orders.size, np.float32),

@@ -58,6 +58,8 @@ def map_run(
     subjects = {session.name: session.subject for session in read_sessions(sheet, must_exist=False)}
     sessions = [read_clips(path) for path in clips]
     tuned = Tunings({name: one for name, one in map(_read_tuning, tunings)})
+    if strangers := sorted((set(tuned.sessions) | {session.session for session in sessions}) - set(subjects)):
+        raise InputError("map: files of sessions that the sheet does not name", where=sheet, found=", ".join(strangers))
     known = [table for table in map(read_table, units) if len(table)]
     measured = [table for table in map(read_table, metrics) if len(table)]
     scores = pd.concat(measured, ignore_index=True) if measured else metrics_table()

@@ -24,7 +24,8 @@ class FirstStage:
 
 def first_stage(observed: np.ndarray, drawn: np.ndarray, tested: np.ndarray) -> FirstStage:
     """Test `observed` (n_windows, n_lags, n_units) against `drawn` (n_surrogates, n_windows, n_lags, n_units), both in
-    SDs of the latter: the maximum over lags and the windows that are `tested` (n_windows,)."""
+    SDs of the latter: the maximum over lags and the windows that are `tested` (n_windows,). p is NaN
+    where no window is, and of units without any response in them."""
     n_surrogates = len(drawn)
     mean, sd = (values[tested] for values in mean_and_sd(drawn))
     null = np.empty((n_surrogates, observed.shape[-1]), np.float32)
@@ -34,7 +35,8 @@ def first_stage(observed: np.ndarray, drawn: np.ndarray, tested: np.ndarray) -> 
         spread = (n_surrogates - 1) * sd**2 - deviation**2 * (n_surrogates - 1) / n_surrogates
         largest[:] = _best(deviation / np.sqrt(np.maximum(spread / (n_surrogates - 2), 1e-18)))
     statistic = _best((observed[tested] - mean) / sd)
-    return FirstStage(permutation_p(statistic, null), statistic, mean, sd, tested)
+    p = np.where((observed[tested] != 0).any(axis=(0, 1)), permutation_p(statistic, null), np.nan)
+    return FirstStage(p, statistic, mean, sd, tested)
 
 
 def mean_and_sd(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

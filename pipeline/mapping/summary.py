@@ -86,13 +86,13 @@ def summarise(
     }
 
 
-def covariate_notes(covariates: dict[str, str]) -> list[str]:
-    """What was partialled out, from the names of each session's covariates; nothing where there were none."""
+def covariate_notes(covariates: dict[str, tuple[str, float]]) -> list[str]:
+    """What was partialled out: by session the names, and in what share of the time all were known; [] without any."""
     if not covariates:
         return []
     sessions: dict[str, list[str]] = {}
-    for session, names in covariates.items():
-        sessions.setdefault(names, []).append(session)
+    for session, (names, known) in covariates.items():
+        sessions.setdefault(names, []).append(f"{session}: known {known:.0%} of the time")
     told = "; ".join(f"{names.replace('; ', ', ')} ({', '.join(where)})" for names, where in sessions.items())
     return [
         f"Covariates partialled out of vocal modulation and band selectivity: {told}. Bins in which one of them is not "
@@ -126,9 +126,10 @@ def _headlines(counts, assigned, bands, controls, *, primary, best_baseline, bea
         else:
             why = f"p = {p_one:.2g}" if p_one > 0 else "too few units to tell"
             found = f"Tuned neurons form one cluster or a continuum ({why}), and together prefer {places}"
+        n_placed = int(held.drop_duplicates("cluster")["n_units"].sum())
         lines.append(
-            f"{found} ({_count(counts['n_units_assigned'], 'unit')} of {counts['n_units_included']}, "
-            f"{_count(int(held['n_animals'].max()), 'animal')}; q <= {q:g} in held-out bouts)."
+            f"{found} ({_count(n_placed, 'unit')} of {counts['n_units_included']}, placed by all their data, "
+            f"{_count(int(held['n_animals'].max()), 'animal')}; bands tested in held-out bouts, q <= {q:g})."
         )
     if counts["n_units_included"] and assigned["p_vocal"].notna().any():
         lines.append(
@@ -139,7 +140,7 @@ def _headlines(counts, assigned, bands, controls, *, primary, best_baseline, bea
         test, se, unit = primary["test_bits"], primary["test_se"], primary["unit"]
         what = "spikes" if unit == "bits/spike" else "traces"
         text = f"The model {primary['family']} predicts test {what} from sound by {_signed(test)} {unit}"
-        lines.append(text + (f" (se {se:.3f})." if se is not None else "."))
+        lines.append(text + (f" (95 % ± {1.96 * se:.3f})." if se is not None else "."))
     if best_baseline is not None and beats is not None:
         verdict = "better than" if beats else "not better than"
         lines.append(

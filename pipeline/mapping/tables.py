@@ -70,7 +70,7 @@ TABLES = {
         "trust": _TRUST,
     },
     "cluster_bands": {
-        "cluster": "number of the cluster, from 0 by falling size",
+        "cluster": "number of the cluster, from 0 by falling number of the units that made it",
         "run": "number of the band of this cluster, from 0, the highest of part A first; further ones rise above half "
         "of it there and exceed 95 % of the maxima of the null in part B",
         "n_units": "units in it, admitted by q_band over the whole session",

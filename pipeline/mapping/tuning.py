@@ -222,14 +222,14 @@ def bout_sums(
     edges_hz: np.ndarray,
     lag: np.ndarray,
     regressors: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """What tuning curves are estimated from, per bout, each unit at its own `lag` (n_units,) in bins (whole numbers).
 
     `counts` (n_bins, n_units) are not smoothed: smoothing over time would smear the bands as the pitch moves.
 
     Returns response (n_bouts, n_units, n_bands + 1): products of pitch indicators and responses, both without
-    nuisance; gram (n_bouts, n_bands + 1, n_bands + 1) of the indicators; the mean count in call bins (n_units,).
-    The last band is 'outside the range'.
+    nuisance; gram (n_bouts, n_bands + 1, n_bands + 1) of the indicators; the share of a bout's bins in which a
+    unit is observed (n_bouts, n_units); the mean count in call bins (n_units,). The last band is 'outside the range'.
     """
     n_bands = len(edges_hz) - 1
     band = BandSums(calls, edges_hz).bands()[0]
@@ -241,15 +241,47 @@ def bout_sums(
     spans = list(zip(starts, stops, strict=True))
     gram = np.array([design[a:b].T @ design[a:b] for a, b in spans])
     products = np.empty((len(spans), counts.shape[1], n_bands + 1), np.float32)
+    observed = np.empty((len(spans), counts.shape[1]))
     mean_count = np.empty(counts.shape[1])
     for value in np.unique(lag):
         units = np.flatnonzero(lag == value)
         raw, ok = lagged(counts[:, units], valid[:, units], calls.bin, value)
         mean_count[units] = (raw * ok).sum(axis=0) / np.maximum(ok.sum(axis=0), 1)
         response = nuisance.remove(raw, ok, _lagged(regressors, calls.bin, value))
-        for product, (a, b) in zip(products, spans, strict=True):
+        for product, share, (a, b) in zip(products, observed, spans, strict=True):
             product[units] = response[a:b].T @ design[a:b]
-    return products, gram.reshape(len(spans), n_bands + 1, n_bands + 1), mean_count
+            share[units] = ok[a:b].mean(axis=0)
+    return products, gram.reshape(len(spans), n_bands + 1, n_bands + 1), observed, mean_count
+
+
+def pooled_gains(
+    weights: np.ndarray,
+    response: np.ndarray,
+    gram: np.ndarray,
+    observed: np.ndarray,
+    mean_count: np.ndarray,
+    *,
+    tested: np.ndarray,
+    ridge_bins: float,
+) -> np.ndarray:
+    """`gains` of all bouts, each counted `weights` (..., n_bouts) times, (..., n_units, n_bands).
+
+    A bin in which a unit is not `observed` (n_bouts, n_units: the share of a bout) is missing, not silent: the gram of
+    each unit counts the bins that were seen. Units that were observed alike share their solution.
+    """
+    weights = weights.astype(float)
+    total = np.tensordot(weights, response.astype(float), 1)
+    found = np.empty((*total.shape[:-1], len(tested)))
+    shares, alike = np.ones((1, len(observed))), np.zeros(observed.shape[1], int)
+    if observed.size:
+        shares, alike = np.unique(observed.T, axis=0, return_inverse=True)
+    for number, share in enumerate(shares):
+        units = np.flatnonzero(alike == number)
+        seen = np.tensordot(weights * share, gram.astype(float), 1)
+        found[..., units, :] = gains(
+            total[..., units, :], seen, mean_count[units], tested=tested, ridge_bins=ridge_bins
+        )
+    return found
 
 
 def gains(

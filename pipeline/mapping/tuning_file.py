@@ -7,10 +7,10 @@ import pandas as pd
 import xarray as xr
 
 from pipeline.covariates import Covariates
-from pipeline.mapping.bands import peak_bands
+from pipeline.mapping.bands import interval, peak_bands
 from pipeline.mapping.controls import CONTROLS, LEVELS, fractions
 from pipeline.mapping.regressors import Regressors
-from pipeline.mapping.tuning import PARTS, Selectivity, gains
+from pipeline.mapping.tuning import PARTS, Selectivity, pooled_gains
 from pipeline.mapping.vocal import Modulation
 from pipeline.seeds import numpy_generator
 
@@ -108,11 +108,13 @@ class Options:
 class Curves:
     """Sums per bout (or block): response (n_bouts, n_units, n_bands + 1), gram (n_bouts, n_bands + 1, n_bands + 1).
 
-    `mean_count` (n_units,): what responses are relative to, `Counts.scale`.
+    `observed` (n_bouts, n_units): the share of the bout's bins in which the unit was observed; `mean_count` (n_units,):
+    what responses are relative to, `Counts.scale`.
     """
 
     response: np.ndarray
     gram: np.ndarray
+    observed: np.ndarray
     mean_count: np.ndarray
 
 
@@ -142,7 +144,8 @@ def untested_dataset(
         surrogate_z_b_fine=np.empty((0, 0, n_bands), np.float16),
         sound_bins=np.zeros((3, n_bands)),
     )
-    empty = Curves(np.zeros((0, n_units, n_bands + 1)), np.zeros((0, n_bands + 1, n_bands + 1)), np.zeros(n_units))
+    sums = np.zeros((0, n_units, n_bands + 1)), np.zeros((0, n_bands + 1, n_bands + 1))
+    empty = Curves(*sums, np.zeros((0, n_units)), np.zeros(n_units))
     spans = pd.DataFrame({"bout": [], "start_s": [], "stop_s": [], "part": []}).astype({"bout": int, "part": int})
     return tuning_dataset(
         units,
@@ -222,6 +225,7 @@ def tuning_dataset(
             "bout_start_s": ("bout", spans["start_s"].to_numpy(float)),
             "bout_stop_s": ("bout", spans["stop_s"].to_numpy(float)),
             "bout_response": (("bout", "unit", "design"), by_part.response.astype(np.float32)),
+            "bout_observed": (("bout", "unit"), by_part.observed.astype(np.float32)),
             "bout_gram": (("bout", "design", "design_2"), by_part.gram.astype(np.float32)),
             "surrogate_z_b": (("surrogate", "unit", "band"), found.surrogate_z_b.astype(np.float32)),
             "surrogate_z_b_fine": (("surrogate_fine", "unit_fine", "band"), found.surrogate_z_b_fine),
@@ -245,6 +249,7 @@ def tuning_dataset(
             "null_vocal": NULL_VOCAL + removed,
             "null_band": NULLS[method] + removed,
             "covariates": "; ".join(names),
+            "covariates_known": float(units.regressors.known.mean()) if units.regressors else 1.0,
             "bin_width_s": dt,
             "n_calls": n_calls,
             "n_bouts": len(spans),
@@ -254,9 +259,8 @@ def tuning_dataset(
 
 
 def _gain(curves: Curves, weights: np.ndarray, tested: np.ndarray) -> np.ndarray:
-    response = np.tensordot(weights.astype(float), curves.response, 1)
-    gram = np.tensordot(weights.astype(float), curves.gram, 1)
-    return gains(response, gram, curves.mean_count, tested=tested, ridge_bins=RIDGE_BINS)
+    sums = curves.response, curves.gram, curves.observed, curves.mean_count
+    return pooled_gains(weights, *sums, tested=tested, ridge_bins=RIDGE_BINS)
 
 
 def _bootstrap(curves: Curves, tested, centre_hz, edges_hz, options: Options):
@@ -271,7 +275,7 @@ def _bootstrap(curves: Curves, tested, centre_hz, edges_hz, options: Options):
     peaks = peak_bands(drawn.reshape(-1, len(tested)), centre_hz, edges_hz)["peak_hz"].reshape(len(drawn), n_units)
     gain_ci = np.full((n_units, len(tested), 2), np.nan)
     gain_ci[:, tested] = np.moveaxis(np.quantile(drawn[..., tested], [0.025, 0.975], axis=0), 0, -1)
-    return peak_hz, np.quantile(peaks, [0.025, 0.975], axis=0).T, gain_ci
+    return peak_hz, interval(peaks).T, gain_ci
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:

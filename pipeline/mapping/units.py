@@ -63,10 +63,14 @@ class Tunings:
         return np.concatenate(parts)
 
     @property
-    def covariates(self) -> dict[str, str]:
-        """Names of the covariates that the tests of each session took out, where there were some."""
-        names = {session: str(one.attrs.get("covariates", "")) for session, one in self.sessions.items()}
-        return {session: covariates for session, covariates in names.items() if covariates}
+    def covariates(self) -> dict[str, tuple[str, float]]:
+        """Names of the covariates that the tests of each session took out, where there were some, and the share of
+        bins in which all are known."""
+        return {
+            session: (names, float(one.attrs["covariates_known"]))
+            for session, one in self.sessions.items()
+            if (names := str(one.attrs.get("covariates", "")))
+        }
 
     @property
     def session_of_unit(self) -> np.ndarray:
@@ -166,7 +170,8 @@ def assign_clusters(
     `predicted` (n_units,): whether the primary model predicts the unit better than its mean rate on the validation
     blocks; only then, and where it resembles the unit's own tuning in part A, does its coupling profile take part.
     """
-    chosen = (units["q_band"] <= q).to_numpy()
+    has_curve = np.isfinite(tunings.joined("tuning_gain", part="all")).any(axis=1)  # else there is nothing to place
+    chosen = (units["q_band"] <= q).to_numpy() & has_curve
     core = chosen & (tunings.joined("p_a") <= SELECTIVE_P_A)
     alone = pooled_tuning(tunings, chosen, np.zeros_like(profiles), max_lag_s=max_lag_s).features()[:, :-1]
     alike = np.zeros(len(units), bool)

@@ -20,6 +20,7 @@ from pipeline.neural.series import increasing_times, sample_times, scale_of, ser
 
 IN_NWB = "nwb:"
 TIME = "time_s"
+LEAST_COVERED = 0.9  # of a session; with less of it there is a warning
 MOST = 32  # each is a dozen regressors: more would take memory and explain by chance
 
 
@@ -58,11 +59,21 @@ def open_covariates(entries: Sequence[Path | str], nwb: Path | str | None) -> It
 def check_covariates(
     entries: Sequence[Path | str], nwb: Path | str | None, *, span_s: tuple[float, float] | None
 ) -> None:
-    """Raise InputError as `open_covariates`, and where a source has no sample in `span_s`, s (None: not known)."""
+    """Raise InputError as `open_covariates`, and where a source has no sample in `span_s`, s (None: not known); warn
+    where samples begin after it or end before it, by more than a tenth of it."""
     with open_covariates(entries, nwb) as sources:
+        if span_s is None:
+            return
         for source in sources:
-            if span_s is not None and not (source.start_s <= span_s[1] and source.stop_s >= span_s[0]):
+            if not (source.start_s <= span_s[1] and source.stop_s >= span_s[0]):
                 raise _elsewhere("the covariates have no sample", source, span_s)
+            covered = (min(source.stop_s, span_s[1]) - max(source.start_s, span_s[0])) / (span_s[1] - span_s[0])
+            if covered < LEAST_COVERED:
+                warn(
+                    f"{source.where}: covariates cover only {covered:.0%} of the session; the tests of units use no "
+                    "other time",
+                    stacklevel=2,
+                )
 
 
 def sample_covariates(sources: Sequence[Source], grid: Grid) -> Covariates:

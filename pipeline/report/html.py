@@ -32,7 +32,7 @@ MAX_SVG_BYTES = 1_000_000  # larger drawings are embedded as PNG
 ANSWER_LABELS = {
     "cluster": "Cluster", "low_khz": "From (kHz)", "peak_khz": "Peak (kHz)", "high_khz": "To (kHz)", "q": "q",
     "trust": "Trust", "n_units": "Units", "n_animals": "Animals", "n_animals_agree": "Animals that agree",
-    "lag_ms_median": "Lag (ms)", "heldout_iou": "Held-out overlap", "p_one_cluster": "p (one cluster)",
+    "lag_ms_median": "Lag (ms)", "heldout_iou": "Held-out overlap", "p_one_cluster": "p (all are one cluster)",
 }  # fmt: skip
 INTERVALS = {f"{edge}_khz": (f"{edge}_ci_low_khz", f"{edge}_ci_high_khz") for edge in ("low", "peak", "high")}
 
@@ -95,14 +95,15 @@ def write_report(results: Results, path: str | Path, *, shown: list[Shown], conf
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    holds = _holds(results)
     html = environment.get_template("report.html.j2").render(
         css=Markup((folder / "report.css").read_text(encoding="utf-8")),
         js=Markup((folder / "report.js").read_text(encoding="utf-8")),
         summary=results.summary,
-        facts=_facts(results.summary),
+        facts=_facts(results.summary, holds=holds),
         headlines=_headlines(results.summary),
         notes=[*(results.summary.get("notes") or []), *identifiability_notes(results), *latent_notes(results)],
-        nothing=not _holds(results),
+        nothing=not holds,
         answer=_answer(results, path),
         recovery=_table(results, "recovery", path) if "recovery" in results.table_names else None,
         likelihoods=likelihood_table(results.table("log_likelihood"), csv=_link(results, "log_likelihood", path)),
@@ -186,8 +187,8 @@ def _holds(results: Results) -> bool:
     return bool((bands["q"].astype(float) <= results.summary.get("q", 0.05)).any()) if len(bands) else False
 
 
-def _facts(summary: dict) -> list[tuple[str, str, str]]:
-    """Key numbers: label, value, what belongs to it in small type."""
+def _facts(summary: dict, *, holds: bool) -> list[tuple[str, str, str]]:
+    """Key numbers: label, value, what belongs to it in small type; `holds`: a cluster does, so that its units count."""
     facts = []
     if summary.get("n_sessions") is not None:
         animals = summary.get("n_animals")
@@ -202,19 +203,22 @@ def _facts(summary: dict) -> list[tuple[str, str, str]]:
         facts.append(("Units analysed", str(summary["n_units_included"]), f"of {summary.get('n_units')} recorded"))
     if summary.get("n_units_included"):
         tested = f"of {summary['n_units_included']} units"
-        for key, label in (("vocal", "Change with sound"), ("band", "Tuned to a band"), ("assigned", "In a cluster")):
+        labels = {"vocal": "Change with sound", "band": "Tuned to a band"} | (
+            {"assigned": "In a cluster"} if holds else {}
+        )
+        for key, label in labels.items():
             if summary.get(f"n_units_{key}") is not None:
                 facts.append((label, str(summary[f"n_units_{key}"]), tested))
     primary, baseline = summary.get("primary"), summary.get("best_baseline")
     if primary and primary.get("test_bits") is not None:
         se = primary.get("test_se")
-        interval = f"± {1.96 * se:.2g} " if se is not None else ""
+        interval = f"(95 % ± {1.96 * se:.2g}) " if se is not None else ""
         facts.append(
             ("Neurons from sound", f"{primary['test_bits']:.3g}", f"{interval}{primary['unit']}, {primary['family']}")
         )
     if baseline and baseline.get("delta") is not None:
         name = readable(baseline["objective"])
         low, high = baseline.get("delta_low"), baseline.get("delta_high")
-        interval = f"{low:+.2g} to {high:+.2g} " if low is not None and high is not None else ""
+        interval = f"(95 %: {low:+.2g} to {high:+.2g}) " if low is not None and high is not None else ""
         facts.append(("Over the best baseline", f"{baseline['delta']:+.3g}", f"{interval}{primary['unit']}, {name}"))
     return facts

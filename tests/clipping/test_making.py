@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 
@@ -267,6 +269,16 @@ def test_a_short_session_gets_shorter_guards_and_says_so(session):
         clips = make(session, guard_s=30.0)
     assert 0 < clips.attrs["guard_s"] < 30
     assert set(clips["split"].values) >= {"train", "validation", "test"}
+
+
+def test_few_bouts_are_divided_and_it_is_said(session, calls_of):
+    """Four bouts are cut by time, five are dealt whole."""
+    few, enough = ({**session, "calls": calls_of(bouts_every(7.0, n, length_s=4.0))} for n in (4, 5))
+    with pytest.warns(UserWarning, match="fewer than 5 bouts"):
+        make(few, guard_s=0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(enough, guard_s=0.0)
 
 
 def test_a_clip_has_the_label_of_its_call(session, tmp_path):

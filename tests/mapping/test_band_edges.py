@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from pipeline.mapping.bands import band_grid_hz, band_runs, overlap, peak_bands
+from pipeline.mapping.bands import (
+    band_grid_hz,
+    band_runs,
+    bins_inside,
+    edges_between,
+    interval,
+    overlap,
+    peak_bands,
+)
 
 EDGES = 30_000 + 1000.0 * np.arange(96)
 CENTRES = (EDGES[1:] + EDGES[:-1]) / 2
@@ -53,6 +61,30 @@ def test_bands_of_a_curve_with_several():
     found = peak_bands(curve[None], CENTRES, EDGES, within=second)
     assert found["peak_hz"][0] == pytest.approx(70_000, abs=60)
     assert found["high_hz"][0] == pytest.approx(70_000 + 2000 * np.sqrt(2 * np.log(2)), abs=120)
+
+
+def test_a_curve_that_does_not_rise_has_no_band():
+    """Nor one without data in the bands asked for: their first bin is no best frequency."""
+    low = CENTRES < 55_000
+    curves = np.stack([gaussian(50_000, 2000), np.full(len(CENTRES), np.nan), -gaussian(70_000, 2000)])
+    found = peak_bands(curves, CENTRES, EDGES)
+    assert np.isfinite(found["peak_hz"]).tolist() == [True, False, False] and not found["open_low"][1:].any()
+    curves[0, ~low] = np.nan
+    found = peak_bands(curves[:1], CENTRES, EDGES, within=~low)
+    assert all(np.isnan(found[name][0]) for name in ("peak_hz", "low_hz", "high_hz", "height"))
+    assert not bins_inside(CENTRES, np.nan, np.nan).any()
+
+
+def test_intervals_need_half_of_the_draws():
+    drawn = np.column_stack([np.arange(101.0), np.arange(101.0), np.arange(101.0)])
+    drawn[:50, 1] = drawn[:51, 2] = np.nan
+    ends = interval(drawn)
+    np.testing.assert_allclose(ends[:, :2], [[2.5, 51.25], [97.5, 98.75]])
+    assert np.isnan(ends[:, 2]).all()
+
+
+def test_edges_lie_halfway_on_any_scale():
+    np.testing.assert_allclose(edges_between(np.array([100.0, 200.0, 400.0])), [50, 150, 300, 500])
 
 
 def test_neither_a_shoulder_nor_what_lies_behind_a_gap_is_another_band():

@@ -28,6 +28,7 @@ def tuned(generator, curve, *, n_units=5, noise=0.2):
             "mean_count": ("unit", np.ones(n_units)),
             "bout_response": (("bout", "unit", "design"), response),
             "bout_gram": (("bout", "design", "design_2"), np.tile(gram, (N_BOUTS, 1, 1))),
+            "bout_observed": (("bout", "unit"), np.ones((N_BOUTS, n_units))),
             "bout_part": ("bout", np.where(np.arange(N_BOUTS) % 2, "A", "B").astype(object)),
             "band_tested": ("band", np.ones(n_bands, bool)),
             "tuning_z": (("part", "unit", "band"), z),
@@ -112,6 +113,43 @@ def test_animals_weigh_the_same_however_many_units_they_have():
     few["tuning_z"].values[:] -= 4 * bump(60_000)
     assert described([many], ["m1"])[0]["p"] <= 0.05
     assert described([many, few], ["m1", "m2"])[0]["p"] > 0.05  # twenty units do not outvote two
+
+
+def silent_above(session, hz):
+    """The session of an animal that did not sing there."""
+    quiet = hz <= CENTRE_HZ
+    session["band_tested"] = ("band", ~quiet)
+    session["tuning_z"].values[..., quiet] = np.nan
+    session["surrogate_z_b"].values[..., quiet] = 0
+    session["bout_response"].values[..., :-1][..., quiet] = 0
+    return session
+
+
+def test_an_animal_that_did_not_sing_in_a_band_has_no_say_in_it():
+    """Less fire elsewhere confirms nothing: neither the p of the band nor that the animals agree."""
+    generator = np.random.default_rng(6)
+    agree, p = [], []
+    for _ in range(20):
+        mute = silent_above(tuned(generator, -bump(50_000)), 70_000)
+        in_a = tuned(generator, bump(84_000))  # nothing of it in part B
+        in_a["tuning_z"].loc[{"part": "B"}] = generator.standard_normal((5, len(CENTRE_HZ)))
+        p.append(described([in_a, mute], ["m1", "m2"], n_bootstrap=1)[0]["p"])
+        agree.append(described([tuned(generator, bump(84_000)), mute], ["m1", "m2"])[0]["n_animals_agree"])
+    assert agree == [1] * 20
+    assert (np.array(p) <= 0.05).mean() <= 0.2 and 0.2 < np.mean(p) < 0.8
+
+
+def test_where_an_animal_did_not_sing_draws_without_the_other_have_no_band():
+    generator = np.random.default_rng(7)
+    both, one = tuned(generator, bump(52_000) + 0.8 * bump(84_000)), tuned(generator, bump(52_000))
+    _, second = described([both, silent_above(one, 70_000)], ["m1", "m2"])
+    assert 82_000 < second["peak_hz_ci_low"] <= second["peak_hz"] <= second["peak_hz_ci_high"] < 86_000
+
+
+def test_without_any_band_in_part_a_nothing_is_stated():
+    (row,) = described([silent_above(tuned(np.random.default_rng(8), bump(50_000)), 0)], ["m"])
+    assert np.isnan([row["peak_hz"], row["low_hz"], row["peak_hz_ci_low"], row["p"]]).all()
+    assert row["n_animals_agree"] == 0 and not row["is_band"]
 
 
 def test_intervals_tell_that_animals_differ():

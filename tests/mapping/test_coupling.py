@@ -91,6 +91,20 @@ def test_the_interval_covers_the_mean_and_widens_with_disagreeing_seeds():
     assert widths[1] > 5 * widths[0]
 
 
+def test_seeds_read_on_the_same_clips_do_not_average_the_clips_away():
+    """Equal seeds know no more than one; and the mean of all bouts, of which 12 were seen, is mostly covered."""
+    generator = np.random.default_rng(6)
+    blocks = np.repeat(np.arange(12), 5)
+    nothing = LatentChanges(*3 * [np.zeros((60, 0, 0))], blocks)
+    of_bouts = np.repeat(generator.standard_normal((12, 20, 20)), 5, axis=0)
+    widths = []
+    for n_seeds in (1, 4):
+        _, low, high = pooled_coupling([ClipCoupling(of_bouts, nothing)] * n_seeds, n_draws=200, generator=generator)
+        widths.append((high - low).mean())
+        assert ((low <= 0) & (high >= 0)).mean() > 0.85
+    assert widths[1] == pytest.approx(widths[0], rel=0.05)
+
+
 def test_profiles_are_tested_against_surrogates_of_held_out_data():
     generator = np.random.default_rng(4)
     bump = np.exp(-0.5 * ((np.arange(20) - 8) / 2) ** 2)

@@ -49,6 +49,29 @@ def test_what_a_unit_shows_hangs_neither_on_others_nor_on_its_invalid_bins(plant
     assert found["control_n"].sel(control="other_session").values.max() == 0
 
 
+@pytest.mark.parametrize("way", [by_calls, by_power])
+def test_a_unit_without_spikes_is_not_tested(planted, way):
+    counts = planted.counts[:, :3].copy()
+    counts[:, 1] = 0
+    found = way(planted, counts, np.ones(counts.shape, bool))
+    for name in ("p_vocal", "p_band", "p_a"):
+        assert np.isnan(found[name]).values.tolist() == [False, True, False], name
+    own = found["control_n"].sel(control=["neural_shifted", "time_reversed"])
+    assert set((own.values % 2).ravel()) == {0}  # two units a draw, not three
+
+
+@pytest.mark.parametrize("way", [by_calls, by_power])
+def test_gains_are_those_of_the_time_in_which_a_unit_was_observed(planted, way):
+    """Half of the time missing, in every bout, is half of the data and not half of the gain."""
+    counts = planted.counts[:, ::6]
+    valid = np.ones(counts.shape, bool)
+    half = valid.copy()
+    half[np.arange(len(counts)) // 50 % 2 == 0] = False
+    whole, halved = (way(planted, counts, seen)["tuning_gain"].sel(part="all").max("band") for seen in (valid, half))
+    largest = whole.values > np.median(whole)
+    assert 0.8 < (halved.values / whole.values)[largest].mean() < 1.4
+
+
 def test_another_sessions_song_is_a_control(planted, monkeypatch):
     """It shows nothing; the session's own song, moved to begin with itself and not shifted, shows all there is."""
     valid = np.ones(planted.counts.shape, bool)
@@ -65,9 +88,11 @@ def test_another_sessions_song_is_a_control(planted, monkeypatch):
 
 
 @pytest.mark.parametrize(("n_sounds", "null"), [(290, "the presentations in other orders"), (1, "linear shift")])
-def test_presentations_decide_on_the_null_of_playback(planted, n_sounds, null):
-    """The controls of the same way come with it; where the order cannot change, the null says why."""
-    counts = planted.counts[:, :4]
+def test_presentations_decide_on_the_null_of_playback(planted, monkeypatch, n_sounds, null):
+    """The controls of the same way come with it; where the order cannot change, the null says why. Units that are not
+    read at once have the same surrogates, so that what they share counts once in a sum over them."""
+    monkeypatch.setattr(playback_profile, "UNITS_AT_ONCE", 4)
+    counts = np.tile(planted.counts[:, :4], 2)
     generator = np.random.default_rng(2)
     power_db = np.repeat(generator.standard_normal((len(counts) // 20, 20)), 20, axis=0)
     start_s = 1.0 * np.arange(290)
@@ -89,4 +114,6 @@ def test_presentations_decide_on_the_null_of_playback(planted, n_sounds, null):
     assert found.attrs["null_band"].endswith("all are of one sound") == (n_sounds == 1)
     floors, n_shifts = ({1 / 50, 1 / 100}, 5) if n_sounds > 1 else (set(found["p_floor_band"].values[:1]), 3)
     assert set(found["p_floor_band"].values) <= floors and found["p_band"].notnull().all()
-    assert found["control_n"].sel(level="band").sum() == 2 * 4 * n_shifts
+    assert found["control_n"].sel(level="band").sum() == 2 * 8 * n_shifts
+    for name in ("surrogate_z_b", "p_band"):
+        np.testing.assert_array_equal(found[name].isel(unit=slice(4)), found[name].isel(unit=slice(4, 8)), err_msg=name)

@@ -57,8 +57,8 @@ def test_a_tuned_unit_has_a_smaller_p_than_by_linear_shift():
     sound, firing = rates(power, generator, kind="band", n_units=6)
     slots, why = slots_of()
     assert why == "" and len(slots.first) == N_SLOTS
-    more = {"n_surrogates": 99, "n_surrogates_fine": 499, "generator": generator}
-    found = presented_selectivity(sound, firing, slots, PART, lags=LAGS, **more)
+    orders = {"orders": slots.orders(99, generator), "orders_fine": slots.orders(499, generator)}
+    found = presented_selectivity(sound, firing, slots, PART, lags=LAGS, **orders)
     shifted = playback_selectivity(sound, firing, PART, lags=LAGS, bin_width_s=DT)
     assert (found.p == 1 / 500).all() and found.fine.all() and (found.p <= shifted.p).all()
     assert np.median(found.p) < np.median(shifted.p)
@@ -75,7 +75,8 @@ def test_units_that_answer_to_any_sound_alike_or_to_none_are_not_selective(kind)
     for _ in range(30):
         power, _ = playback(generator)
         sound, firing = rates(power, generator, kind=kind, n_units=4)
-        p.append(presented_p(sound, firing, slots_of()[0], lags=LAGS, n_surrogates=39, generator=generator))
+        slots, _ = slots_of()
+        p.append(presented_p(sound, firing, slots, lags=LAGS, orders=slots.orders(39, generator)))
     p = np.concatenate(p)
     assert (p <= 0.05).sum() <= binom.ppf(0.995, len(p), 0.05) and (p <= 0.5).mean() > 0.3
 

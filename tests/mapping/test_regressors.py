@@ -218,4 +218,4 @@ def test_the_file_names_what_was_removed(moving):
     assert all("covariates removed: c0" in given.attrs[null] for null in ("null_vocal", "null_band"))
     assert covariate_notes(Tunings({"s1": bare}).covariates) == []
     (note,) = covariate_notes(Tunings({"s1": bare, "s2": given}).covariates)
-    assert "c0 (s2)" in note
+    assert "c0 (s2: known 100% of the time)" in note

@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 from planted_session import BANDS_HZ, DT, EDGES_HZ, fire
 
+from pipeline.errors import InputError
 from pipeline.mapping.profile import profile_calls, profile_none
 from pipeline.mapping.run import map_run
 from pipeline.mapping.tables import TABLES
@@ -130,6 +131,13 @@ def test_a_session_with_nothing_to_find_says_so(planted, tmp_path):
     tables, summary = run(tmp_path)
     assert not (tables["cluster_bands"]["q"] <= 0.05).any()
     assert summary["headlines"][0] == "Nothing to see: no unit prefers a frequency band at q <= 0.05."
+
+
+def test_files_of_another_sheet_are_refused(planted, tmp_path):
+    write_session(tmp_path, planted.calls, np.zeros((30_000, 0), int))
+    (tmp_path / "sessions.tsv").write_text("session\tsubject\taudio\nother\tanna\ta.wav\n")
+    with pytest.raises(InputError, match=r"sheet does not name[\s\S]*sessions\.tsv"):
+        run(tmp_path)
 
 
 def test_sound_without_spikes(planted, tmp_path):

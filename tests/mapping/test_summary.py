@@ -60,11 +60,20 @@ def test_a_cluster_with_two_bands_is_one_cluster(tables):
     tables["unit_clusters"] = pd.DataFrame(
         {"q_vocal": 0.01, "q_band": 0.01, "p_band": 0.01, "p_vocal": 0.01, "cluster": [0, 0, 0, 1, 1, 1]}
     )
-    bands = {"cluster": [0, 0, 1], "peak_khz": [50.0, 86.0, 62.0], "low_khz": [45.0, 81.0, 57.0], "n_animals": 1}
+    bands = {
+        "cluster": [0, 0, 1],
+        "n_units": [3, 3, 2],
+        "peak_khz": [50.0, 86.0, 62.0],
+        "low_khz": [45.0, 81.0, 57.0],
+        "n_animals": 1,
+    }
     tables["cluster_bands"] = pd.DataFrame({**bands, "high_khz": [54.0, 92.0, 66.0], "q": [0.01, 0.02, 0.01]})
     summary = summarise(tables, primary=None, best_baseline=None, q=0.05, p_one_cluster=0.01)
     assert summary["n_clusters"] == 2
-    assert "2 clusters of neurons stand for 45-54 and 81-92 kHz, 57-66 kHz (" in summary["headlines"][0]
+    assert "2 clusters of neurons stand for 45-54 and 81-92 kHz, 57-66 kHz (5 units of 1," in summary["headlines"][0]
+    tables["cluster_bands"]["q"] = [0.01, 0.02, 0.4]  # units of a cluster that fails are none of the found
+    summary = summarise(tables, primary=None, best_baseline=None, q=0.05, p_one_cluster=0.01)
+    assert "1 cluster of neurons stands for 45-54 and 81-92 kHz (3 units of 1," in summary["headlines"][0]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +89,6 @@ def test_one_cluster_is_no_discovery_of_one(tables, p, said):
         {"q_vocal": 0.01, "q_band": 0.01, "p_band": 0.01, "p_vocal": 0.01, "cluster": [0, 0, 0]}
     )
     tables["cluster_bands"] = pd.DataFrame(
-        {"cluster": [0], "peak_khz": 50.0, "low_khz": 45.0, "high_khz": 61.0, "n_animals": 1, "q": 0.01}
+        {"cluster": [0], "peak_khz": 50.0, "low_khz": 45.0, "high_khz": 61.0, "n_animals": 1, "n_units": 3, "q": 0.01}
     )
     assert said in summarise(tables, primary=None, best_baseline=None, q=0.05, p_one_cluster=p)["headlines"][0]

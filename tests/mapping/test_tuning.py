@@ -144,7 +144,7 @@ def test_peaks_lags_and_widths(planted, found):
     valid = np.ones(planted.counts.shape, bool)
     sums = bout_sums(bins, planted.counts, valid, nuisance=nuisance, edges_hz=EDGES_HZ, lag=lag)
     tested = result.sound_bins[2] * DT >= 0.6
-    curves = gains(sums[0].sum(axis=0), sums[1].sum(axis=0), sums[2], tested=tested, ridge_bins=20.0)
+    curves = gains(sums[0].sum(axis=0), sums[1].sum(axis=0), sums[3], tested=tested, ridge_bins=20.0)
     centres = (EDGES_HZ[1:] + EDGES_HZ[:-1]) / 2
     for band, (low, high) in enumerate(BANDS_HZ):
         mean = peak_bands(curves[planted.kind == band].mean(axis=0)[None], centres, EDGES_HZ)

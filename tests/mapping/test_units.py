@@ -40,20 +40,16 @@ def test_units_that_part_a_does_not_find_selective_make_no_cluster_and_are_place
         coords={"unit": np.array(names, object), "part": np.array(["all"], object)},
     )
     units = pd.DataFrame({"unit_id": names, "q_band": 0.01})
-    found, clustering = assign_clusters(
-        Tunings({"a": tuning}),
-        units,
-        np.zeros((n_units, n_bands)),
-        np.zeros(n_units, bool),
-        q=0.05,
-        n_consensus=20,
-        max_clusters=5,
-        min_units=3,
-        max_lag_s=0.1,
-        seed=0,
-    )
+    nothing = np.zeros((n_units, n_bands)), np.zeros(n_units, bool)
+    settings = {"q": 0.05, "n_consensus": 20, "max_clusters": 5, "min_units": 3, "max_lag_s": 0.1, "seed": 0}
+    found, clustering = assign_clusters(Tunings({"a": tuning}), units, *nothing, **settings)
     first, second, others = np.split(found["cluster"].to_numpy(), [10, 20])
     assert clustering.n_clusters == 2 and set(first) | set(second) == {0, 1}
     assert len(set(first)) == len(set(second)) == 1 and (others == first[0]).all()
     assert found["votes_for"].tolist() == [*first, *second, *[-1] * 6]
     assert found["membership"].min() > 0.8
+    tuning["tuning_gain"].values[:, :3] = (
+        np.nan
+    )  # too little sound in every single band: nothing says where they belong
+    found, _ = assign_clusters(Tunings({"a": tuning}), units, *nothing, **settings)
+    assert (found["cluster"].to_numpy()[:3] == -1).all() and (found["cluster"].to_numpy()[3:] >= 0).all()

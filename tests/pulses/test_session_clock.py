@@ -297,7 +297,8 @@ def test_the_channels_are_checked_without_being_read(write_wav, write_nwb, pulse
     row = "{}\tanna\ta.wav\ta.nwb\twav:1@nwb:/acquisition/{}\n"
     sheet.write_text("session\tsubject\taudio\tnwb\tsync\n" + row.format("good", "ttl") + row.format("bad", "tll"))
     audio = {"low_hz": 500, "high_hz": 3500, "window_s": 0.032}
-    config = load_config({"audio": audio, "clips": {"split": {"guard_s": 0.5}}})
+    mapping = {"band_hz": 500}
+    config = load_config({"audio": audio, "mapping": mapping, "clips": {"split": {"guard_s": 0.5}}})
     reports, _ = check_sheet(sheet, config)
     assert reports[0].problems == [] and any("duet bin" in note for note in reports[0].notes)
     assert "did you mean /acquisition/ttl?" in str(reports[1].problems[0])
@@ -310,7 +311,9 @@ def test_bins_are_on_the_clock_of_the_channels(write_wav, write_nwb, pulses_s, t
     (tmp_path / "sessions.tsv").write_text(
         "session\tsubject\taudio\tnwb\tsync\ns1\tanna\ta.wav\ta.nwb\twav:1@nwb:/acquisition/ttl\n"
     )
-    settings = '{"audio": {"low_hz": 500, "high_hz": 3500, "hop_s": 0.01, "window_s": 0.02}}'
+    settings = (
+        '{"audio": {"low_hz": 500, "high_hz": 3500, "hop_s": 0.01, "window_s": 0.02}, "mapping": {"band_hz": 500}}'
+    )
     common = ["--sheet", str(tmp_path / "sessions.tsv"), "--session", "s1", "--config", settings]
     assert main(["spectrogram", *common, "--out", str(tmp_path / "spectrogram.nc")]) == 0
     outputs = ["--out", str(tmp_path / "counts.nc"), "--units-out", str(tmp_path / "units.parquet")]

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -16,6 +17,7 @@ from pipeline.report import figures
 from pipeline.report.html import Shown, draw_figures, write_report
 from pipeline.report.tables import MAX_ROWS
 from pipeline.steps import steps
+from pipeline.storage import read_table, write_table
 
 
 class Page(HTMLParser):
@@ -222,6 +224,23 @@ def test_failed_controls_and_no_clusters_stand_on_top(nothing):
     assert "Do not trust" not in text  # said once
     assert "Nothing in this report says that a group of neurons stands for a band" in text
     assert "Tuning of the clusters. No clusters of tuned units were found." in text
+
+
+def test_clusters_that_do_not_hold_are_candidates(full, full_run, tmp_path):
+    tables = tmp_path / "tables"
+    shutil.copytree(full_run.folder / "tables", tables)
+    write_table(read_table(tables / "cluster_bands.parquet").assign(q=0.4), tables / "cluster_bands.parquet")
+    results = replace(full_run.results, tables=tables)
+    write_report(results, tmp_path / "report.html", shown=[], config={}, command="duet report")
+    text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    assert "Candidates: groups of units that were tested, of which none holds." in text and "Candidates" not in full
+    tiles = "Tuned to a band", "In a cluster"
+    assert [tile in text for tile in tiles] == [True, False] and all(tile in Page(full).text for tile in tiles)
+
+
+def test_simulated_sessions_are_called_so_on_top(full, nothing):
+    assert "Simulated sessions" in Page(full[: full.index("<main>")]).text
+    assert "Simulated sessions" not in nothing
 
 
 def test_sound_alone_gives_its_calls_and_no_units(audio, audio_run):

@@ -9,7 +9,7 @@ REPOSITORY = Path(workflow.basedir).resolve()
 sys.path.insert(0, str(REPOSITORY))  # a checkout works without being installed
 
 from pipeline.comparable import compared_sessions
-from pipeline.config_file import load_config, subtree
+from pipeline.config_file import load_config, read_keys, subtree
 from pipeline.errors import InputError
 from pipeline.mapping.tables import TABLES
 from pipeline.sessions import is_address, read_sessions, split_annotations
@@ -77,6 +77,8 @@ def find_simulated() -> Path | None:
 
 
 try:
+    for file in workflow.configfiles:
+        read_keys(file)  # Snakemake itself forgets the first of two like keys
     settings = load_config(config)
     SHEET = find_sheet(settings.sessions)
     sessions = {session.name: session for session in read_sessions(SHEET, must_exist=False)}
