@@ -39,19 +39,22 @@ def write_table(table: "pd.DataFrame", path: str | Path) -> None:
             table.to_csv(partial, index=False, sep="\t" if suffix == ".tsv" else ",")
 
 
-def read_table(path: str | Path) -> "pd.DataFrame":
+def read_table(path: str | Path, *, needs: str | None = None) -> "pd.DataFrame":
     """Read a table that `write_table` wrote.
 
-    Raises InputError where the file is missing or unreadable.
+    Raises InputError where the file is missing, unreadable or without the column `needs`, by which its kind is known.
     """
     import pandas as pd
 
     try:
         if Path(path).suffix == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path, sep="\t" if Path(path).suffix == ".tsv" else ",")
+            table = pd.read_parquet(path)
+        else:
+            table = pd.read_csv(path, sep="\t" if Path(path).suffix == ".tsv" else ",")
     except (OSError, ValueError) as error:
         raise InputError("cannot read this table", where=path, found=error, mend="make it again") from error
+    _check_kind(path, needs, list(table.columns))
+    return table
 
 
 def write_dataset(dataset: "xr.Dataset", path: str | Path, *, encoding: dict | None = None) -> None:
@@ -60,14 +63,28 @@ def write_dataset(dataset: "xr.Dataset", path: str | Path, *, encoding: dict | N
         dataset.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
 
 
-def read_dataset(path: str | Path) -> "xr.Dataset":
+def read_dataset(path: str | Path, *, needs: str | None = None) -> "xr.Dataset":
     """Open labelled arrays lazily; use as a context manager or call `.load()`.
 
-    Raises InputError where the file is missing or unreadable.
+    Raises InputError where the file is missing, unreadable or without the array `needs`, by which its kind is known.
     """
     import xarray as xr
 
     try:
-        return xr.open_dataset(path, engine="h5netcdf")
+        dataset = xr.open_dataset(path, engine="h5netcdf")
     except (OSError, ValueError) as error:
         raise InputError("cannot read these arrays", where=path, found=error, mend="make it again") from error
+    if needs is not None and needs not in dataset.variables:
+        dataset.close()
+    _check_kind(path, needs, list(dataset.variables))
+    return dataset
+
+
+def _check_kind(path: str | Path, needs: str | None, held: list) -> None:
+    if needs is not None and needs not in held:
+        raise InputError(
+            f"this file is of another kind: it has no {needs}",
+            where=path,
+            found=", ".join(str(name) for name in held[:5]) + (", ..." if len(held) > 5 else ""),
+            mend="give the file that the option names, or make it again",
+        )

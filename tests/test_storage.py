@@ -56,6 +56,20 @@ def test_arrays_come_back_with_their_labels(tmp_path):
         assert np.array_equal(read["counts"].values, [[1, np.nan]], equal_nan=True)
 
 
+@pytest.mark.parametrize("name", ["units.parquet", "units.csv", "units.nc"])
+def test_a_file_of_another_kind_is_told(tmp_path, name):
+    table = pd.DataFrame({"unit_id": ["a"], "region": ["PAG"]})
+    if name.endswith(".nc"):
+        write_dataset(xr.Dataset.from_dataframe(table), tmp_path / name)
+        read = read_dataset
+    else:
+        write_table(table, tmp_path / name)
+        read = read_table
+    assert list(read(tmp_path / name, needs="region")["region"]) == ["PAG"]
+    with pytest.raises(InputError, match=rf"(?s)another kind: it has no bout.*{name}.*unit_id, region"):
+        read(tmp_path / name, needs="bout")
+
+
 @pytest.mark.parametrize("read, name", [(read_table, "t.parquet"), (read_table, "t.csv"), (read_dataset, "t.nc")])
 def test_a_file_that_is_missing_or_broken_is_named(tmp_path, read, name):
     with pytest.raises(InputError, match=name):

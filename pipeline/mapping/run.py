@@ -133,7 +133,7 @@ def map_run(
 
 
 def _read_tuning(path):
-    with read_dataset(path) as dataset:
+    with read_dataset(path, needs="p_band") as dataset:
         tuning = dataset.load()
     return str(tuning.attrs["session"]), tuning
 

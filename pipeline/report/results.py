@@ -37,7 +37,7 @@ class Results:
 
     @cached_property
     def summary(self) -> dict:
-        """`summary.json`: the primary model, counts, trust and the headline sentences."""
+        """`summary.json`: the primary model, counts, trust and the headline sentences; empty where no map was made."""
         path = self.tables / "summary.json"
         try:
             return json.loads(path.read_text(encoding="utf-8"))

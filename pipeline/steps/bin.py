@@ -29,7 +29,7 @@ def run(args, config):
 def bin_signal(session, neural, spectrogram_path):
     """What `bin_session` returns of the signal that `neural`, as that section of the configuration, chooses."""
     clock = read_clock(session, max_residual_s=neural.max_residual_s)
-    with read_dataset(spectrogram_path) as spectrogram:
+    with read_dataset(spectrogram_path, needs="power_db") as spectrogram:
         file_start_s, file_stop_s = spectrogram["file_start_s"].values, spectrogram["file_stop_s"].values
     with open_recording(session.nwb, Choice.of(neural)) if session.nwb else nullcontext() as recording:
         return bin_session(

@@ -26,14 +26,14 @@ def run(args, config):
     if args.extra not in config.extra:
         raise InputError("no such modality", where="extra", found=args.extra, allowed=list(config.extra))
     neural = config.neural_as(args.extra)
-    main = read_table(args.units)
+    main = read_table(args.units, needs="region")
     if session.nwb and holds(session.nwb, Choice.of(neural)):
         counts, units = bin_signal(session, neural, args.spectrogram)
         _refuse_the_same(units, main, where=f"session {session.name!r}, extra.{args.extra}")
         write_counts(counts, args.out)
     else:
         units = main.iloc[:0]
-        with read_dataset(args.counts) as counts:
+        with read_dataset(args.counts, needs="clock_audio_s") as counts:
             write_counts(counts.isel(unit=slice(0)), args.out)
     write_table(units, args.units_out)
 

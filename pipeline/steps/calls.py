@@ -71,5 +71,5 @@ def annotations_clock(session, args):
     if args.counts is None:
         where = f"{args.sheet}, session {session.name}"
         raise InputError("these annotations are on the clock of the NWB file", where=where, mend="give --counts, too")
-    with read_dataset(args.counts) as counts:
+    with read_dataset(args.counts, needs="clock_audio_s") as counts:
         return Clock.from_dataset(counts)

@@ -21,10 +21,13 @@ def add_arguments(parser):
 
 def run(args, config):
     chosen = config.clips
-    with read_dataset(args.spectrogram) as spectrogram, read_dataset(args.counts) as counts:
+    with (
+        read_dataset(args.spectrogram, needs="power_db") as spectrogram,
+        read_dataset(args.counts, needs="clock_audio_s") as counts,
+    ):
         clips = make_clips(
             spectrogram=spectrogram,
-            calls=read_table(args.calls),
+            calls=read_table(args.calls, needs="bout"),
             counts=counts,
             mode=chosen.mode,
             duration_s=chosen.duration_s,

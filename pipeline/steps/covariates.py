@@ -18,7 +18,7 @@ def add_arguments(parser):
 
 def run(args, config):
     session = find_session(args.sheet, args.session)
-    with read_dataset(args.counts) as counts:
+    with read_dataset(args.counts, needs="clock_audio_s") as counts:
         start_s, bin_width_s = counts["bin"].values.astype(float), float(counts.attrs["bin_width_s"])
     first_bin = int(bin_index(start_s[0], bin_width_s=bin_width_s)) if len(start_s) else 0
     grid = Grid(first_bin, len(start_s), bin_width_s)

@@ -22,10 +22,14 @@ def add_arguments(parser):
 
 def run(args, config):
     # the package as a whole, so that a changed template or style makes the report again
+    from pipeline.errors import InputError
     from pipeline.report import html
     from pipeline.report.results import Results
     from pipeline.sessions import read_sessions
 
+    for folder in (args.tables, args.prepared):  # a run without models has no folder of them
+        if not Path(folder).is_dir():
+            raise InputError("no such folder", where=folder, mend="give the folders of a finished run")
     results = Results(
         sessions=read_sessions(args.sheet, must_exist=False),
         tables=Path(args.tables),

@@ -36,7 +36,7 @@ def add_arguments(parser):
 def run(args, config):
     session = find_session(args.sheet, args.session)
     settings = config.mapping
-    with read_dataset(args.counts) as dataset:
+    with read_dataset(args.counts, needs="clock_audio_s") as dataset:
         grid = dataset.load()
     clock = Clock.from_dataset(grid)
     units = Counts.of(grid)
@@ -50,11 +50,11 @@ def run(args, config):
         seed=config.seed,
         session=session.name,
     )
-    calls = read_table(args.calls)
-    with read_dataset(args.clips) as clips:
+    calls = read_table(args.calls, needs="bout")
+    with read_dataset(args.clips, needs="split") as clips:
         start_s, split = clips["start_s"].values.astype(float), clips["split"].values.astype(str)
         clip_duration_s = float(clips.attrs["duration_s"])
-    with read_dataset(args.spectrogram) as spectrogram:
+    with read_dataset(args.spectrogram, needs="power_db") as spectrogram:
         edges_hz = band_grid_hz(
             spectrogram["frequency"].values,
             low_hz=float(spectrogram.attrs["low_hz"]),
@@ -67,7 +67,8 @@ def run(args, config):
         if spectrogram.sizes["time"] == 0 or not units.unit_ids:
             tuning = profile_none(units, **common)
         elif len(calls) and config.clips.mode != "continuous":
-            others = {name: read_table(file) for name, file in (item.split("=", 1) for item in args.others)}
+            others = dict(item.split("=", 1) for item in args.others)
+            others = {name: read_table(file, needs="bout") for name, file in others.items()}
             clocked = {"to_session": clock.to_session, "options": options}
             other = next(iter(others.values()), None)
             tuning = profile_calls(units, calls, other=other, edges_hz=edges_hz, **clocked, **splits)
@@ -88,6 +89,6 @@ def run(args, config):
                 units, power_db, clip_duration_s=clip_duration_s, presented=presented, **splits, **common
             )
     tuning.attrs["subject"] = session.subject
-    regions = read_table(args.units).set_index("unit_id")["region"]
+    regions = read_table(args.units, needs="region").set_index("unit_id")["region"]
     tuning["region"] = ("unit", regions.reindex(units.unit_ids).fillna("").astype(str).to_numpy(object))
     write_dataset(tuning, args.out)

@@ -243,6 +243,16 @@ def test_simulated_sessions_are_called_so_on_top(full, nothing):
     assert "Simulated sessions" not in nothing
 
 
+def test_a_folder_that_is_not_there_is_told(audio_run, tmp_path, capsys):
+    for option in ("--tables", "--prepared"):
+        arguments = audio_run.arguments()
+        arguments[arguments.index(option) + 1] = str(tmp_path / "nosuch")
+        arguments[arguments.index("--out") + 1] = str(tmp_path / "report.html")
+        assert main(arguments) == 2
+        assert "no such folder" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_sound_alone_gives_its_calls_and_no_units(audio, audio_run):
     page = Page(audio)
     shown = {attrs["id"].removeprefix("figure-") for tag, attrs in page.elements if tag == "figure"}
