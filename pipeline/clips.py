@@ -100,7 +100,7 @@ def read_clips(path: str | Path) -> SessionClips:
 
     Raises InputError where the file is missing, unreadable or holds no clips.
     """
-    with read_dataset(path, needs="present") as dataset:
+    with read_dataset(path) as dataset:
         missing = {"spectrogram", "counts", "present", "split"} - set(dataset.variables)
         if missing:
             raise InputError("these arrays are no clips", where=path, found=f"no {', '.join(sorted(missing))}")
