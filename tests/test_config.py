@@ -133,7 +133,8 @@ def test_all_mistakes_are_told_at_once():
 
 
 def test_the_width_of_tuning_bins_holds_for_linear_bands_alone():
-    load_config({"audio": {"scale": "mel", "n_bands": 64, "low_hz": 500, "high_hz": 5000}})
+    config = load_config({"audio": {"scale": "mel", "n_bands": 64, "low_hz": 500, "high_hz": 5000}})
+    assert config.mapping.band_hz == 3000  # wider than a third of the range
 
 
 @pytest.mark.parametrize(
